@@ -1,0 +1,140 @@
+"""One intensity mapping per stack: voxels to 8 bits, the same for preview, run and every time point (layer: core)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import InputError, NonFiniteVoxelsWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+ROBUST_PERCENTILES = (0.5, 99.5)
+"""Percentiles of the finite voxels that become black and white when no window is given."""
+
+MAX_SAMPLES = 2_000_000
+"""Percentiles of larger images are taken on a regular subset of about this many voxels."""
+
+
+@dataclass(frozen=True)
+class IntensityMapping:
+    """Linear map of [low, high] to [0, 255], clipped at both ends.
+
+    NaN is treated as ``low``, infinities as the ends. ``num_nonfinite`` counts such voxels (None: not counted yet).
+    """
+
+    low: float
+    high: float
+    invert: bool = False
+    num_nonfinite: int | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse windows that are not finite or upside down."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            msg = f"An intensity window from {self.low} to {self.high} is not usable: it needs finite low <= high."
+            raise InputError(msg)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether every voxel becomes the same grey value, so that nothing can be seen."""
+        return self.low == self.high
+
+    @classmethod
+    def from_window(cls, window: float, level: float) -> IntensityMapping:
+        """Build from a displayed window width and level; a negative width means inverted grey values, as in VTK."""
+        half = abs(window) / 2
+        return cls(level - half, level + half, invert=window < 0)
+
+    @classmethod
+    def from_array(cls, array: NDArray) -> IntensityMapping:
+        """Build from robust percentiles of the finite voxels; a constant image gives a constant mapping.
+
+        Warns:
+            NonFiniteVoxelsWarning: If there are NaN or infinite voxels.
+
+        Raises:
+            InputError: If no voxel is finite.
+        """
+        return cls.from_arrays([array])
+
+    @classmethod
+    def from_arrays(cls, arrays: Sequence[NDArray]) -> IntensityMapping:
+        """Build one mapping for several arrays together, as ``from_array`` does for one."""
+        num_nonfinite = _count_and_warn(arrays)
+        samples = np.concatenate([_sample(array, MAX_SAMPLES // len(arrays)) for array in arrays])
+        samples = samples[np.isfinite(samples)]
+        low, high = np.percentile(samples, ROBUST_PERCENTILES) if samples.size else (0.0, 0.0)
+        if low == high:  # constant, or all but a few voxels are: only the full range can tell
+            low, high = _finite_range(arrays)
+        return cls(float(low), float(high), num_nonfinite=num_nonfinite)
+
+    def counted_on(self, arrays: Sequence[NDArray]) -> IntensityMapping:
+        """Return this mapping with the non-finite voxels counted, and warned about, unless that was done before."""
+        if self.num_nonfinite is not None:
+            return self
+        return replace(self, num_nonfinite=_count_and_warn(arrays))
+
+    def apply(self, array: NDArray) -> NDArray[np.uint8]:
+        """Map values of any shape to uint8; the result is a new array in row-major order."""
+        if self.is_constant:
+            return np.zeros(array.shape, np.uint8)
+        if array.dtype == np.uint8 and (self.low, self.high) == (0.0, 255.0):
+            grey = np.array(array, order="C")
+            return 255 - grey if self.invert else grey
+        # 32 bits hold every 16-bit integer exactly; wider numbers may sit on a large offset and need 64.
+        is_narrow = array.dtype.itemsize <= 2 or array.dtype == np.float32
+        values = np.array(array, dtype=np.float32 if is_narrow else np.float64, order="C")
+        if array.dtype.kind == "f":
+            values[np.isnan(values)] = self.low
+        np.clip(values, self.low, self.high, out=values)
+        values -= self.low
+        values *= 255.0 / (self.high - self.low)
+        np.rint(values, out=values)
+        grey = values.astype(np.uint8)
+        return 255 - grey if self.invert else grey
+
+
+def choose_mapping(arrays: Sequence[NDArray], mapping: IntensityMapping | None, has_colour: bool) -> IntensityMapping:
+    """Return the given mapping, or the stack's own: 8-bit colour stays as it is, all else by percentiles."""
+    if mapping is not None:
+        return mapping.counted_on(arrays)
+    if has_colour and all(array.dtype == np.uint8 for array in arrays):
+        return IntensityMapping(0.0, 255.0, num_nonfinite=0)
+    return IntensityMapping.from_arrays(arrays)
+
+
+def _sample(array: NDArray, max_samples: int) -> NDArray[np.float64]:
+    """Take a regular, deterministic subset along every axis, as a flat array of float64."""
+    step = max(1, math.ceil((array.size / max(1, max_samples)) ** (1 / array.ndim)))
+    return array[(slice(None, None, step),) * array.ndim].astype(np.float64).ravel()
+
+
+def _finite_range(arrays: Sequence[NDArray]) -> tuple[float, float]:
+    """Smallest and largest finite value of all arrays."""
+    ends = []
+    for array in arrays:
+        values = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+        if values.size:
+            ends += [float(values.min()), float(values.max())]
+    if not ends:
+        msg = "The image has no finite voxel: all are NaN or infinite. Choose another image."
+        raise InputError(msg)
+    return min(ends), max(ends)
+
+
+def _count_and_warn(arrays: Sequence[NDArray]) -> int:
+    """Count NaN and infinite voxels, slice by slice to save memory, and warn once if there are any."""
+    number = sum(
+        int(np.count_nonzero(~np.isfinite(part))) for array in arrays if array.dtype.kind == "f" for part in array
+    )
+    if number:
+        msg = f"{number} voxels are NaN or infinite; they are shown as black (NaN, -inf) or white (+inf)."
+        warnings.warn(msg, NonFiniteVoxelsWarning, stacklevel=4)
+    return number
