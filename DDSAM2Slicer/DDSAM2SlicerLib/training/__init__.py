@@ -1,0 +1,1 @@
+"""Training: generated clips, losses, pretraining loop (layer: training; torch, no Slicer)."""

@@ -1,0 +1,43 @@
+"""``ddsam2 train``: pretrain a network from nothing, export what was trained (layer: training)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from .config import load_recipe
+
+
+def main(argv: list[str]) -> int:
+    """Run ``pretrain`` or ``export``; returns the process exit code."""
+    parser = argparse.ArgumentParser(prog="ddsam2 train", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    pretrain = commands.add_parser("pretrain", help="train from random weights, or go on in a folder that holds a checkpoint")
+    pretrain.add_argument("--config", type=Path, required=True, help="recipe (TOML)")
+    pretrain.add_argument("--folder", type=Path, required=True, help="where checkpoints, log and sheets go")
+    pretrain.add_argument("--workers", type=int, default=1, help="processes that generate clips")
+    pretrain.add_argument("--accelerator", default="auto", help="cpu, cuda, mps or auto")
+    pretrain.add_argument("--devices", type=int, default=1, help="devices that share each step, started by torchrun")
+    export = commands.add_parser("export", help="write the averaged weights of a run as one safetensors file")
+    export.add_argument("--config", type=Path, required=True)
+    export.add_argument("--folder", type=Path, required=True)
+    export.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = load_recipe(options.config)
+    if options.command == "pretrain":
+        from .loop import Trainer
+
+        Trainer(recipe, options.folder, options.workers, options.accelerator, options.devices).run()
+    else:
+        from .export import export_average
+
+        export_average(recipe, options.folder, options.output)
+    return 0
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))

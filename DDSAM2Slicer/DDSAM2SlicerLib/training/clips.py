@@ -1,0 +1,112 @@
+"""Training samples: one object of a generated scene, cropped around its prompt as the engine crops it (layer: training)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from .appearance import render
+from .fields import Dice
+from .scenes import Scene, make_scene
+
+
+MIN_PROMPT_PX = 40
+"""Smallest object on the prompted frame of a finished sample; coarse voxels can swallow thin ones."""
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """Size of the samples and range of what is drawn."""
+
+    num_frames: int = 4
+    size: int = 128
+    """Side of the network input, in pixels."""
+    scene_size: int = 160
+    """Side of the scene that samples are cut from, in pixels."""
+    crops_per_scene: int = 3
+    min_object_px: int = 40
+    """Smallest object on the prompted frame, in scene pixels."""
+    share_low: float = 0.22
+    share_high: float = 0.8
+    """Side of the object's box over the side of the crop; the engine aims at the middle of this range."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One object in one clip; frame 0 is the prompted one."""
+
+    frames: torch.Tensor  # (T, S, S) uint8
+    masks: torch.Tensor  # (T, S, S) bool
+
+
+def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
+    """Draw one scene and cut up to ``crops_per_scene`` samples from it; the same seed gives the same samples."""
+    dice = Dice(seed)
+    scene = make_scene(dice, settings.num_frames, settings.scene_size)
+    image = render(dice, scene)
+    clips = []
+    for _ in range(settings.crops_per_scene):
+        mask = _choose_object(dice, scene, settings)
+        clip = None if mask is None else _cut(dice, image, mask, settings)
+        if clip is not None and int(clip.masks[0].sum()) >= MIN_PROMPT_PX:
+            clips.append(clip)
+    return clips
+
+
+def _choose_object(dice: Dice, scene: Scene, settings: ClipSettings) -> torch.Tensor | None:
+    """Pick a label (or two that belong together) and keep one connected piece; None when nothing fits."""
+    for _ in range(6):
+        wanted = scene.labels == dice.integer(0, scene.num_labels - 1)
+        if dice.chance(0.2):
+            wanted |= scene.labels == dice.integer(0, scene.num_labels - 1)
+        first = wanted[0]
+        if int(first.sum()) < settings.min_object_px:
+            continue
+        if dice.chance(0.85):
+            wanted = _connected_piece(dice, wanted)
+        area = int(wanted[0].sum())
+        if settings.min_object_px <= area <= 0.35 * first.numel():
+            return wanted
+    return None
+
+
+def _connected_piece(dice: Dice, wanted: torch.Tensor) -> torch.Tensor:
+    """Keep the piece, connected through the frames, that a random pixel of frame 0 lies in."""
+    pieces, _ = ndimage.label(wanted.numpy())
+    inside = wanted[0].nonzero()
+    row, column = inside[dice.integer(0, len(inside) - 1)].tolist()
+    return torch.from_numpy(pieces == pieces[0, row, column])
+
+
+def _cut(dice: Dice, image: torch.Tensor, mask: torch.Tensor, settings: ClipSettings) -> Clip:
+    """Sample a square around the object of frame 0, turned, flipped and at a voxel size as coarse as real data's."""
+    rows, columns = mask[0].any(1).nonzero()[:, 0], mask[0].any(0).nonzero()[:, 0]
+    extent = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
+    scene_size = image.shape[-1]
+    side = min(max(extent / dice.uniform(settings.share_low, settings.share_high), 16), 1.05 * scene_size)
+    slack = max(side - extent, 0) * 0.35
+    centre = [float(edge[0] + edge[-1]) / 2 + dice.uniform(-slack, slack) for edge in (columns, rows)]
+    voxel = dice.log_uniform(0.7, 4.0) if dice.chance(0.7) else 1.0  # scene pixels per stored voxel
+    voxel = min(voxel, max(extent / 6, 0.7))
+    small = max(round(scene_size / voxel), 16)
+    frames = F.interpolate(image[:, None].float(), size=(small, small), mode="area" if voxel > 1 else "bilinear")
+    masks = F.interpolate(mask[:, None].float(), size=(small, small), mode="nearest-exact")
+    angle = dice.uniform(-3.15, 3.15) if dice.chance(0.5) else dice.integer(0, 3) * torch.pi / 2
+    grid = _crop_grid(centre, side, scene_size, angle, dice.chance(0.5), settings.size)
+    grid = grid.expand(len(frames), -1, -1, -1)
+    frames = F.grid_sample(frames, grid, padding_mode="zeros", align_corners=False)[:, 0]
+    masks = F.grid_sample(masks, grid, padding_mode="zeros", align_corners=False)[:, 0] >= 0.5
+    return Clip(frames.round().clamp(0, 255).to(torch.uint8), masks)
+
+
+def _crop_grid(centre: list[float], side: float, scene_size: int, angle: float, flip: bool, size: int) -> torch.Tensor:
+    """Build the sampling grid (1, size, size, 2) of a turned square, in grid_sample's [-1, 1] coordinates of the scene."""
+    cos, sin = torch.cos(torch.tensor(angle)), torch.sin(torch.tensor(angle))
+    scale = side / scene_size
+    mirror = -1.0 if flip else 1.0
+    middle = [2 * (value + 0.5) / scene_size - 1 for value in centre]
+    theta = torch.tensor([[scale * cos * mirror, -scale * sin, middle[0]], [scale * sin * mirror, scale * cos, middle[1]]])
+    return F.affine_grid(theta[None], (1, 1, size, size), align_corners=False)

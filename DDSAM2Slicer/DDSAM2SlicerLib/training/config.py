@@ -1,0 +1,100 @@
+"""Training recipes as frozen, validated data read from TOML (layer: training)."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from ..core.errors import SettingsError
+from .clips import ClipSettings
+from .objective import LossWeights
+from .rollout import PROMPT_KINDS
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One leg of training: what is shown, for how long, how fast."""
+
+    name: str
+    steps: int
+    clips_per_step: int = 8
+    fresh_per_step: int = 4
+    """Newly generated clips a step; the others are drawn from the pool of recent ones, flipped and re-toned."""
+    pool: int = 512
+    """Recent clips that are kept for reuse."""
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    warmup: int = 100
+    prompts: dict[str, float] = field(default_factory=lambda: {"mask": 0.5, "box": 0.25, "click": 0.15, "clicks": 0.1})
+    clip: ClipSettings = field(default_factory=ClipSettings)
+    loss: LossWeights = field(default_factory=LossWeights)
+
+    def __post_init__(self) -> None:
+        """Reject stages that cannot run.
+
+        Raises:
+            SettingsError: If a count is not positive or a kind of prompt is unknown.
+        """
+        if min(self.steps, self.clips_per_step, self.fresh_per_step, self.pool) < 1:
+            msg = f"Stage {self.name!r}: steps, clips_per_step, fresh_per_step and pool must be at least 1."
+            raise SettingsError(msg)
+        unknown = sorted(set(self.prompts) - set(PROMPT_KINDS))
+        if unknown or not any(self.prompts.values()):
+            msg = f"Stage {self.name!r}: prompts {unknown or self.prompts} are not usable; give weights to some of {PROMPT_KINDS}."
+            raise SettingsError(msg)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole training run; its text goes into every checkpoint made by it."""
+
+    architecture: str
+    seed: int
+    stages: tuple[Stage, ...]
+    weight_decay: float = 0.05
+    gradient_clip: float = 1.0
+    average_decay: float = 0.999
+    """Decay per step of the moving average of the weights, which is what is shipped."""
+    precision: str = "32-true"
+    """Lightning Fabric's name of the arithmetic: 32-true or bf16-mixed."""
+    validate_every: int = 500
+    save_every: int = 200
+
+    def to_dict(self) -> dict:
+        """Return plain JSON types."""
+        return asdict(self)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; see ``Recipes/nano.toml``.
+
+    Raises:
+        SettingsError: If the file is not TOML or holds unknown settings.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        msg = f"Training recipe {path} cannot be read: {error}."
+        raise SettingsError(msg) from error
+    stages = tuple(_read_stage(stage) for stage in values.pop("stage", []))
+    if not stages:
+        msg = f"Training recipe {path} has no [[stage]]; give at least one."
+        raise SettingsError(msg)
+    return _build(Recipe, {**values, "stages": stages})
+
+
+def _read_stage(values: dict) -> Stage:
+    """Build a stage with its nested tables."""
+    nested = {"clip": ClipSettings, "loss": LossWeights}
+    return _build(Stage, {key: _build(nested[key], value) if key in nested else value for key, value in values.items()})
+
+
+def _build(kind: type, values: dict) -> object:
+    """Build a frozen class from a table, naming what is unknown."""
+    known = [entry.name for entry in fields(kind)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        msg = f"Unknown training settings {unknown} for {kind.__name__}; known are {known}."
+        raise SettingsError(msg)
+    return kind(**values)

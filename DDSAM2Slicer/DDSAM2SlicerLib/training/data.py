@@ -1,0 +1,80 @@
+"""A stream of generated clips and the pool that reuses them (layer: training)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from .clips import Clip, make_clips
+from .config import Stage
+from .rollout import Batch
+
+SEED_STRIDE = 1_000_003
+"""Distance between the seeds of two scenes, so that streams of different recipes do not overlap by accident."""
+
+
+class ClipStream(IterableDataset):
+    """Endless clips; the n-th scene depends on the seed and n alone, however many workers draw."""
+
+    def __init__(self, stage: Stage, seed: int, first_scene: int) -> None:
+        """Start at scene ``first_scene``."""
+        super().__init__()
+        self.stage, self.seed, self.first_scene = stage, seed, first_scene
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield (frames (T, S, S) uint8, masks (T, S, S) bool)."""
+        torch.set_num_threads(1)
+        worker = get_worker_info()
+        number, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        scene = self.first_scene + number
+        while True:
+            for clip in make_clips(self.seed + scene * SEED_STRIDE, self.stage.clip):
+                yield clip.frames, clip.masks
+            scene += step
+
+
+class Pool:
+    """Draws batches from the most recent clips of a stream; every step replaces the oldest ones."""
+
+    def __init__(self, stage: Stage, seed: int, first_scene: int, num_workers: int) -> None:
+        """Open the stream and fill a quarter of the pool, so that training can begin."""
+        stream = ClipStream(stage, seed, first_scene)
+        self.stage = stage
+        self.generator = torch.Generator().manual_seed(seed + first_scene)
+        prefetch = {"prefetch_factor": 16} if num_workers else {}
+        self._fresh = iter(DataLoader(stream, batch_size=None, num_workers=num_workers, **prefetch))
+        self._clips: list[Clip] = []
+        self._refill(max(stage.pool // 4, stage.clips_per_step))
+
+    def _refill(self, count: int) -> None:
+        """Take ``count`` new clips and forget as many old ones as do not fit."""
+        self._clips.extend(Clip(*next(self._fresh)) for _ in range(count))
+        del self._clips[: max(len(self._clips) - self.stage.pool, 0)]
+
+    def draw(self) -> Batch:
+        """Take new clips in and draw a batch; all its clips share a kind of prompt."""
+        self._refill(self.stage.fresh_per_step)
+        picks = torch.randint(len(self._clips), (self.stage.clips_per_step,), generator=self.generator).tolist()
+        clips = [vary(self._clips[pick], self.generator) for pick in picks]
+        kinds, weights = zip(*self.stage.prompts.items(), strict=True)
+        kind = kinds[int(torch.multinomial(torch.tensor(weights), 1, generator=self.generator))]
+        return Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), kind)
+
+
+def vary(clip: Clip, generator: torch.Generator) -> Clip:
+    """Turn, mirror, re-tone and perhaps reverse a clip, so that reuse is not repetition."""
+    draws = torch.rand(6, generator=generator).tolist()
+    frames, masks = clip.frames, clip.masks
+    dims = [dim for dim, draw in ((1, draws[0]), (2, draws[1])) if draw < 0.5]
+    frames, masks = frames.flip(dims), masks.flip(dims)
+    if draws[2] < 0.5:
+        frames, masks = frames.transpose(1, 2), masks.transpose(1, 2)
+    if draws[3] < 0.5 and int(masks[-1].sum()) >= 0.3 * int(masks[0].sum()):
+        frames, masks = frames.flip(0), masks.flip(0)
+    gamma = 2.0 ** (draws[4] - 0.5)
+    toned = (frames.float() / 255.0) ** gamma * 255.0
+    if draws[5] < 0.15:
+        toned = 255.0 - toned
+    return Clip(toned.round().to(torch.uint8), masks)

@@ -1,0 +1,181 @@
+"""The pretraining loop: stages, moving average of the weights, checkpoints that resume to the step (layer: training)."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import nn
+
+from ..model.architectures import ARCHITECTURES, build_model
+from .config import Recipe, Stage
+from .data import Pool
+from .objective import LossWeights
+from .rollout import Batch, clip_loss
+from .validation import validate
+
+LOG = logging.getLogger(__name__)
+
+
+class Objective(nn.Module):
+    """The network with its loss as ``forward``, which is the shape that Fabric wraps for one or many devices."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Keep the network."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, weights: LossWeights, generator: torch.Generator) -> torch.Tensor:
+        """Return the scalar loss of a batch."""
+        return clip_loss(self.model, batch, weights, generator)
+
+
+class Trainer:
+    """Runs a recipe in a folder; starting it again there goes on where it was."""
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, num_workers: int = 1, accelerator: str = "auto", devices: int = 1
+    ) -> None:
+        """Build or resume.
+
+        Args:
+            recipe: What to train.
+            folder: Where checkpoints, log and sheets go.
+            num_workers: Processes per device that generate clips; 0 generates in the training process.
+            accelerator: cpu, cuda, mps or auto.
+            devices: How many devices, or processes on the CPU, share each step; more than one needs torchrun.
+        """
+        self.recipe, self.folder, self.num_workers = recipe, folder, num_workers
+        folder.mkdir(parents=True, exist_ok=True)
+        # Each kind of prompt leaves some weights without a gradient.
+        strategy = DDPStrategy(find_unused_parameters=True) if devices > 1 else "auto"
+        self.fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=recipe.precision)
+        self.fabric.launch()
+        self.fabric.seed_everything(recipe.seed + self.fabric.global_rank)
+        self.model = build_model(ARCHITECTURES[recipe.architecture])
+        self.average = deepcopy(self.model).eval()
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
+        self.objective, self.optimizer = self.fabric.setup(Objective(self.model), optimizer)
+        self.average.to(self.fabric.device)
+        self.step = 0
+        if self.checkpoint_path.exists():
+            self._resume()
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """File that holds everything needed to go on."""
+        return self.folder / "checkpoint.pt"
+
+    def run(self) -> None:
+        """Train what is left of all stages."""
+        first = 0
+        for stage in self.recipe.stages:
+            if self.step < first + stage.steps:
+                self._run_stage(stage, first)
+            first += stage.steps
+        self.save()
+
+    def _run_stage(self, stage: Stage, first: int) -> None:
+        """Train one stage from wherever the run stands."""
+        for model in (self.model, self.average):
+            set_image_size(model, stage.clip.size)
+        seed = self.recipe.seed + 7919 * first + self.fabric.global_rank
+        pool = Pool(stage, seed, (self.step - first) * stage.fresh_per_step, self.num_workers)
+        LOG.info("stage %s: steps %d to %d", stage.name, self.step, first + stage.steps)
+        started, running = time.monotonic(), None
+        while self.step < first + stage.steps:
+            loss = self._train_step(pool.draw(), stage, self.step - first, pool.generator)
+            running = loss if running is None else 0.98 * running + 0.02 * loss
+            self.step += 1
+            if self.step % 50 == 0:
+                seconds, started = (time.monotonic() - started) / 50, time.monotonic()
+                LOG.info("step %d  loss %.4f  %.2f s/step  lr %.1e", self.step, running, seconds, self.optimizer.param_groups[0]["lr"])
+            if self.step % self.recipe.save_every == 0:
+                self.save()
+            if self.step % self.recipe.validate_every == 0 or self.step == first + stage.steps:
+                self._validate(stage, running)
+
+    def _train_step(self, batch: Batch, stage: Stage, index: int, generator: torch.Generator) -> float:
+        """Take one optimiser step; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(stage, index)
+        self.model.train()
+        device = self.fabric.device
+        batch = Batch(batch.frames.to(device), batch.masks.to(device), batch.kind)
+        loss = self.objective(batch, stage.loss, generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=self.recipe.gradient_clip, error_if_nonfinite=False)
+        self.optimizer.step()
+        self._update_average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the averaged weights towards the current ones; early on quickly, so that they forget the start."""
+        decay = min(self.recipe.average_decay, (1 + self.step) / (10 + self.step))
+        for averaged, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            averaged.lerp_(current, 1 - decay)
+
+    def _validate(self, stage: Stage, loss: float) -> None:
+        """Measure the averaged weights on fixed clips and append a row to ``log.csv``."""
+        if not self.fabric.is_global_zero:
+            return
+        figures = {"step": self.step, "stage": stage.name, "loss": round(loss, 4), **validate(self.average, stage.clip, self.folder, self.step)}
+        LOG.info("validation %s", figures)
+        path = self.folder / "log.csv"
+        is_new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(figures))
+            if is_new:
+                writer.writeheader()
+            writer.writerow(figures)
+
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        if not self.fabric.is_global_zero:
+            return
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = self.checkpoint_path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint_path)
+
+    def _resume(self) -> None:
+        """Load the checkpoint of this folder."""
+        state = torch.load(self.checkpoint_path, map_location=self.fabric.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        LOG.info("resumed at step %d", self.step)
+
+
+def learning_rate(stage: Stage, index: int) -> float:
+    """Return the rate of step ``index`` of a stage: linear warm-up, then half a cosine."""
+    if index < stage.warmup:
+        return stage.learning_rate * (index + 1) / stage.warmup
+    progress = (index - stage.warmup) / max(stage.steps - stage.warmup, 1)
+    span = stage.learning_rate - stage.final_learning_rate
+    return stage.final_learning_rate + span * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def set_image_size(model: nn.Module, size: int) -> None:
+    """Let a network take another input side; no weight depends on it."""
+    model.image_size = size
+    model.sam_image_embedding_size = size // model.backbone_stride
+    encoder = model.sam_prompt_encoder
+    encoder.input_image_size = (size, size)
+    encoder.image_embedding_size = (model.sam_image_embedding_size,) * 2
+    encoder.mask_input_size = (4 * model.sam_image_embedding_size,) * 2

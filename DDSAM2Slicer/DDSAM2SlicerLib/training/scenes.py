@@ -1,0 +1,139 @@
+"""Anatomy-like label maps: tissues, nested organs with walls and lesions, vessels; seen as slices or over time (layer: training).
+
+A scene is a function of continuous coordinates, so its boundaries are sharp at any resolution. It is looked at along a path: through
+the slices of a volume, or through time, where a periodic displacement field beats and breathes. Related ideas: SynthSeg (Billot et al.
+2023), AnyStar (Dey et al. 2024), ScribblePrompt (Wong et al. 2024).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from .fields import Dice, rotation, smooth_field
+
+COARSE = 2
+"""Fields are evaluated on a grid this much coarser than the frame; only their values, never labels, are interpolated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Labels of a clip of frames."""
+
+    labels: torch.Tensor  # (T, H, W) int64
+    num_labels: int
+    points: torch.Tensor  # (T, H/COARSE, W/COARSE, 3) where each coarse pixel lies in the anatomy
+    is_time: bool
+
+
+def make_scene(dice: Dice, num_frames: int, size: int) -> Scene:
+    """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through it."""
+    is_time = dice.chance(0.35)
+    points = _time_path(dice, num_frames, size) if is_time else _slice_path(dice, num_frames, size)
+    labels, count = _tissues(dice, points)
+    canvas = _Canvas(labels, count, points)
+    for _ in range(dice.integer(1, 6)):
+        _add_organ(dice, canvas)
+    for _ in range(dice.integer(0, 3)):
+        _add_vessel(dice, canvas)
+    return Scene(canvas.labels, canvas.count, points, is_time)
+
+
+def _grid(size: int) -> torch.Tensor:
+    """Coordinates (h, w, 3) of the coarse pixels of the plane z = 0."""
+    line = (torch.arange(size) + 0.5) / size * 2 - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y, torch.zeros_like(x)], dim=-1)
+
+
+def _slice_path(dice: Dice, num_frames: int, size: int) -> torch.Tensor:
+    """Walk through slices: one step size, now and then uneven, in a gently bent space."""
+    step = dice.log_uniform(0.01, 0.14)
+    steps = step * (1 + dice.uniform(0, 0.3) * dice.normal(num_frames)).clamp(0.3, 2.0)
+    depth = torch.cumsum(steps, 0) - steps.sum() / 2 + dice.uniform(-0.3, 0.3)
+    points = _grid(size // COARSE).expand(num_frames, -1, -1, -1).clone()
+    points[..., 2] += depth.view(-1, 1, 1)
+    bend = smooth_field(dice, 2, dice.uniform(1, 5), points)
+    points[..., :2] += dice.uniform(0.0, 0.12) * bend.permute(1, 2, 3, 0)
+    drift = torch.cumsum(dice.normal(num_frames, 2) * dice.choice((0.0, 0.0, 0.005, 0.02)), 0)  # patient moved between slices
+    points[..., :2] += drift.view(-1, 1, 1, 2)
+    return points
+
+
+def _time_path(dice: Dice, num_frames: int, size: int) -> torch.Tensor:
+    """Stay in one plane while the anatomy moves along two periodic displacement fields and slides as a whole."""
+    still = _grid(size // COARSE)[None]
+    period = dice.uniform(4, 30)
+    phase = torch.arange(num_frames) * (2 * math.pi / period) + dice.uniform(0, 2 * math.pi)
+    fields = smooth_field(dice, 4, dice.uniform(0.8, 3.5), still).permute(1, 2, 3, 0)  # (1, h, w, 4)
+    amplitude = dice.uniform(0.0, 0.12)
+    moved = amplitude * (torch.sin(phase).view(-1, 1, 1, 1) * fields[..., :2] + torch.cos(phase).view(-1, 1, 1, 1) * fields[..., 2:])
+    points = still.repeat(num_frames, 1, 1, 1)
+    points[..., :2] += moved
+    slide = dice.normal(1, 2) * dice.uniform(0.0, 0.1)
+    points[..., :2] += (torch.sin(phase / 2).view(-1, 1) * slide).view(-1, 1, 1, 2)
+    points[..., 2] += (dice.uniform(0.0, 0.06) * torch.sin(phase)).view(-1, 1, 1)  # out-of-plane motion
+    return points
+
+
+class _Canvas:
+    """Label map that shapes are painted on, one new label at a time."""
+
+    def __init__(self, labels: torch.Tensor, count: int, points: torch.Tensor) -> None:
+        self.labels, self.count, self.points = labels, count, points
+
+    def paint(self, level: torch.Tensor) -> None:
+        """Give a new label to the pixels where the coarse function ``level`` (T, h, w) is negative."""
+        self.labels = torch.where(_refine(level[None])[0] < 0, self.count, self.labels)
+        self.count += 1
+
+
+def _refine(values: torch.Tensor) -> torch.Tensor:
+    """Interpolate (C, T, h, w) functions to the frame's resolution."""
+    return F.interpolate(values.transpose(0, 1), scale_factor=COARSE, mode="bilinear", align_corners=False).transpose(0, 1)
+
+
+def _tissues(dice: Dice, points: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Fill the plane with tissues: argmax of smooth random functions, so neighbours touch."""
+    count = dice.integer(2, 8)
+    values = smooth_field(dice, count, dice.log_uniform(1.5, 9), points)
+    return _refine(values).argmax(0), count
+
+
+def _add_organ(dice: Dice, canvas: _Canvas) -> None:
+    """Paint a bumpy ellipsoid, perhaps with a wall, a core or a divided inside."""
+    centre = dice.uniform_tensor(-0.75, 0.75, 3) * torch.tensor([1.0, 1.0, 0.4])
+    base = dice.log_uniform(0.07, 0.6)
+    radii = base * torch.exp(0.35 * dice.normal(3))
+    local = ((canvas.points - centre) @ rotation(dice)) / radii
+    radius = local.norm(dim=-1)
+    bumps = smooth_field(dice, 1, dice.uniform(1.0, 3.0) / base, canvas.points)[0]
+    radius = radius * (1 + dice.uniform(0, 0.25) * bumps)
+    canvas.paint(radius - 1)
+    if dice.chance(0.45):  # wall: what was painted stays as the shell
+        canvas.paint(radius - dice.uniform(0.6, 0.92))
+    if dice.chance(0.3):  # lesion or cavity off the centre
+        offset = dice.normal(3) * 0.3
+        canvas.paint((local - offset).norm(dim=-1) * (1 + 0.2 * bumps) - dice.uniform(0.15, 0.5))
+    if dice.chance(0.25):  # two parts that touch, often of nearly equal intensity
+        canvas.paint(torch.maximum(radius - 1, local[..., dice.integer(0, 2)] - dice.uniform(-0.4, 0.4)))
+
+
+def _add_vessel(dice: Dice, canvas: _Canvas) -> None:
+    """Paint a winding tube, across the frames or within them, perhaps with a wall."""
+    along = dice.choice((0, 1, 2, 2))
+    across = [axis for axis in range(3) if axis != along]
+    line = canvas.points[..., along]
+    centre = [
+        dice.uniform(-0.7, 0.7) * (0.3 if axis == 2 else 1)
+        + dice.uniform(0, 0.3) * torch.sin(line * dice.uniform(0.5, 5) + dice.uniform(0, 6.3))
+        for axis in across
+    ]
+    distance = torch.hypot(canvas.points[..., across[0]] - centre[0], canvas.points[..., across[1]] - centre[1])
+    radius = dice.log_uniform(0.03, 0.22) * (1 + 0.25 * torch.sin(line * dice.uniform(1, 8)))
+    canvas.paint(distance - radius)
+    if dice.chance(0.4):
+        canvas.paint(distance - radius * dice.uniform(0.5, 0.8))
