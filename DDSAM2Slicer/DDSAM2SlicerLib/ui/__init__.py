@@ -1,0 +1,1 @@
+"""Qt widgets of the module; one file per panel (layer: ui)."""
