@@ -72,7 +72,7 @@ def download(
         msg = f"The model '{entry.name}' is part of the extension; there is nothing to download."
         raise WeightsError(msg)
     if store.state(entry) == "ready":
-        return store.resolve(entry.name)
+        return store.verified_path(entry)
     part = store.part_path(entry)
     with readable_disk_errors(f"download the model '{entry.name}'", store.folder):
         store.folder.mkdir(parents=True, exist_ok=True)

@@ -122,11 +122,24 @@ class Store:
         if given.name != name or given.suffix in MODEL_SUFFIXES:
             msg = f"There is no model file {given}. Give the path of an existing file, or a name of the model list."
             raise WeightsError(msg)
-        entry = find_entry(name, self.catalog)
+        return self.verified_path(find_entry(name, self.catalog))
+
+    def verified_path(self, entry: CatalogEntry) -> Path:
+        """Where the file of an entry is, after a look at its hash.
+
+        Raises:
+            WeightsError: If the model is not here yet, or its file has changed.
+        """
         path = self.path(entry)
         if not path.is_file():
             raise WeightsError(_explain_missing(entry, path))
-        self._verify(entry, path)
+        expected = entry.sha256 or self.recorded_sha256(entry)
+        if expected is not None and hash_file(path) != expected:
+            msg = (
+                f"The model file {path} has changed since it was published or arrived (its SHA-256 differs). "
+                f"Delete the model '{entry.name}' and download it again."
+            )
+            raise WeightsError(msg)
         return path
 
     def accept(self, entry: CatalogEntry, arrived: Path) -> Path:
@@ -211,15 +224,6 @@ class Store:
         """Hash of the file when it arrived; None for shipped or missing files and files put there by hand."""
         record = _record_path(self.path(entry))
         return record.read_text(encoding="utf-8").split()[0] if record.is_file() else None
-
-    def _verify(self, entry: CatalogEntry, path: Path) -> None:
-        expected = entry.sha256 or self.recorded_sha256(entry)
-        if expected is not None and hash_file(path) != expected:
-            msg = (
-                f"The model file {path} has changed since it was published or arrived (its SHA-256 differs). "
-                f"Delete the model '{entry.name}' and download it again."
-            )
-            raise WeightsError(msg)
 
     def _recognise(self, file: Path, actual: str) -> CatalogEntry:
         for entry in self.catalog.values():
