@@ -88,14 +88,14 @@ class IntensityMapping:
         if array.dtype == np.uint8 and (self.low, self.high) == (0.0, 255.0):
             grey = np.array(array, order="C")
             return 255 - grey if self.invert else grey
-        # 32 bits hold every 16-bit integer exactly; wider numbers may sit on a large offset and need 64.
-        is_narrow = array.dtype.itemsize <= 2 or array.dtype == np.float32
-        values = np.array(array, dtype=np.float32 if is_narrow else np.float64, order="C")
+        # Always 64 bits: the same value must give the same grey whatever type it is stored in.
+        values = np.array(array, dtype=np.float64, order="C")
         if array.dtype.kind == "f":
             values[np.isnan(values)] = self.low
         np.clip(values, self.low, self.high, out=values)
         values -= self.low
-        values *= 255.0 / (self.high - self.low)
+        values *= 255
+        values /= self.high - self.low
         np.rint(values, out=values)
         grey = values.astype(np.uint8)
         return 255 - grey if self.invert else grey
