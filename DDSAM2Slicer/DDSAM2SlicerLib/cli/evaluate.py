@@ -1,0 +1,225 @@
+"""``ddsam2 evaluate``: mean Dice of the model and of what a user has without it, on labelled 3D cases (layer: cli).
+
+One slice of an object is prompted with its mask, its tight box, or a click at its most interior point; every other
+slice of the object's range is scored. Dice is pooled over the slices of a task; figures are means over tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.errors import InputError, SettingsError
+from ..core.frames import VolumeFrames
+from ..core.geometry import Axis
+from ..core.masks import most_interior_point
+from ..core.metrics import dice
+from ..core.plan import Direction
+from ..core.prompts import Box, Point, PromptSet
+from ..core.settings import EngineSettings
+from . import console
+from .baselines import BASELINES
+from .tasks import Task, iter_tasks
+from .writers import write_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+METHODS = ("model", *BASELINES)
+PROMPT_KINDS = ("mask", "box", "click")
+OBJECT = 1
+
+Scores = dict[str, dict[str, float]]
+
+
+def evaluate(
+    folder: str | Path,
+    load: Callable[[int], Any],
+    methods: Sequence[str] = METHODS,
+    limit: int | None = None,
+    jobs: int = 1,
+) -> dict[str, Any]:
+    """Score every task of a folder.
+
+    Args:
+        folder: Images with label maps beside them, see ``tasks``.
+        load: Gives a predictor that uses the given number of threads (0: free choice); called once per process.
+        methods: Which of METHODS to run.
+        limit: Only the first tasks.
+        jobs: Number of processes.
+
+    Returns:
+        ``{"summary": {kind: {method: mean Dice}}, "tasks": [...]}``.
+
+    Raises:
+        InputError: If the folder holds no task.
+        SettingsError: If a method is unknown.
+    """
+    unknown = set(methods) - set(METHODS)
+    if unknown:
+        msg = f"Unknown method {', '.join(sorted(unknown))}. Accepted: {', '.join(METHODS)}."
+        raise SettingsError(msg)
+    tasks = list(islice(iter_tasks(folder), limit))
+    if not tasks:
+        msg = (
+            f"{folder} holds no labelled 3D case: an image with a label map beside it (name ending in _label or _seg)."
+        )
+        raise InputError(msg)
+    progress = console.Progress(len(tasks), "tasks")
+    rows = []
+    for row in _run(tasks, load, tuple(methods), jobs):
+        rows.append(row)
+        progress.advance()
+    progress.finish()
+    return {"summary": summarise(rows), "tasks": rows}
+
+
+def score_task(task: Task, methods: Iterable[str], predictor: Any) -> dict[str, Any]:
+    """Run the methods on one task; the row of the report."""
+    scores: Scores = defaultdict(dict)
+    seconds = {}
+    for method in methods:
+        start = time.perf_counter()
+        if method == "model":
+            for kind in PROMPT_KINDS:
+                scores[kind].update(_score_model(task, kind, predictor))
+        else:
+            first, stop = task.frame_range.start, task.frame_range.stop
+            part, given = task.array_kji[first:stop], task.mask_kji[task.prompted]
+            masks = BASELINES[method](part, given, task.prompted - first)
+            scores["mask"][method] = _pooled_dice(task, dict(zip(task.frame_range, masks, strict=True)))
+        seconds[method] = round(time.perf_counter() - start, 3)
+    return {
+        "name": task.name,
+        "dataset": task.dataset,
+        "modality": task.modality,
+        "prompted_slice": task.prompted,
+        "first_slice": task.frame_range.start,
+        "last_slice": task.frame_range.stop - 1,
+        **scores,
+        "seconds": seconds,
+    }
+
+
+def make_prompt(mask: NDArray[np.bool_], kind: str, frame: int) -> PromptSet:
+    """Prompt one object with its mask, its tight box or a click at its most interior point."""
+    prompts = PromptSet.empty()
+    if kind == "mask":
+        return prompts.with_mask(OBJECT, frame, mask)
+    if kind == "click":
+        return prompts.with_point(OBJECT, frame, Point(*most_interior_point(mask)))
+    return prompts.with_box(OBJECT, frame, tight_box(mask))
+
+
+def tight_box(mask: NDArray[np.bool_]) -> Box:
+    """Smallest box that holds a mask (H, W), between pixel centres; half a pixel wider where it would have no width."""
+    rows, columns = np.nonzero(mask)
+    x0, x1, y0, y1 = float(columns.min()), float(columns.max()), float(rows.min()), float(rows.max())
+    if x0 == x1:
+        x0, x1 = x0 - 0.5, x1 + 0.5
+    if y0 == y1:
+        y0, y1 = y0 - 0.5, y1 + 0.5
+    return Box(x0, y0, x1, y1)
+
+
+def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean Dice per kind of prompt and method."""
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        for kind in PROMPT_KINDS:
+            for method, value in row.get(kind, {}).items():
+                values[kind][method].append(value)
+    return {kind: {method: round(float(np.mean(v)), 4) for method, v in by.items()} for kind, by in values.items()}
+
+
+def say_report(report: dict[str, Any]) -> None:
+    """Print the mean Dice over all tasks, per data set and per modality."""
+    rows = report["tasks"]
+    columns = [(kind, method) for kind, by in report["summary"].items() for method in by]
+    header = ["", "tasks", *(f"{kind}:{method}".replace("model_prompted_slice", "given") for kind, method in columns)]
+    groups = [("all", rows)]
+    for key in ("dataset", "modality"):
+        names = sorted({row[key] for row in rows})
+        groups += [(f"{key} {name}", [row for row in rows if row[key] == name]) for name in names]
+    table = []
+    for name, members in groups:
+        summary = summarise(members)
+        table.append([name, len(members), *(f"{summary[kind][method]:.3f}" for kind, method in columns)])
+    console.say("Mean Dice (kind of prompt:method; 'given' is the prompted slice itself)")
+    console.say_table(header, table)
+
+
+def write_report(report: dict[str, Any], path: str | Path) -> None:
+    """Write the report as JSON."""
+    write_text(path, json.dumps(report, indent=1) + "\n")
+
+
+def _score_model(task: Task, kind: str, predictor: Any) -> dict[str, float]:
+    """Dice of the model on the slices to be found and, unless the mask itself was given, on the prompted one."""
+    session = predictor.open(VolumeFrames(task.array_kji, task.geometry, Axis.K))
+    session.set_prompts(make_prompt(task.mask_kji[task.prompted], kind, task.prompted))
+    masks = {result.frame: result.masks[0] for result in session.propagate(Direction.BOTH, task.frame_range)}
+    scores = {"model": _pooled_dice(task, masks)}
+    if kind != "mask":
+        given = masks[task.prompted] if task.prompted in masks else session.preview(task.prompted).masks[0]
+        scores["model_prompted_slice"] = round(dice(given, task.mask_kji[task.prompted]), 4)
+    return scores
+
+
+def _pooled_dice(task: Task, masks: dict[int, NDArray]) -> float:
+    """Dice over all scored slices together; a slice without a result counts as empty."""
+    empty = np.zeros(task.mask_kji.shape[1:], bool)
+    found = np.stack([masks.get(k, empty) for k in task.scored])
+    return round(dice(found, task.mask_kji[task.scored]), 4)
+
+
+def _run(tasks: list[Task], load: Callable[[int], Any], methods: tuple[str, ...], jobs: int) -> Iterator[dict]:
+    """Rows in the order of the tasks, from this process or several."""
+    if jobs <= 1:
+        predictor = load(0) if "model" in methods else None
+        for task in tasks:
+            yield score_task(task, methods, predictor)
+        return
+    import multiprocessing
+
+    # A forked copy of a process that has used torch's threads can hang, so the workers start afresh.
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with context.Pool(jobs, _start_worker, (load, threads, methods)) as pool:
+        yield from pool.imap(_score_in_worker, tasks)
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(load: Callable[[int], Any], threads: int, methods: tuple[str, ...]) -> None:
+    """Load the model once per process."""
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
+    _worker.update(methods=methods, predictor=load(threads) if "model" in methods else None)
+
+
+def _score_in_worker(task: Task) -> dict[str, Any]:
+    """Score one task with what ``_start_worker`` prepared."""
+    return score_task(task, _worker["methods"], _worker["predictor"])
+
+
+class PredictorLoader:
+    """Loads a predictor when called with a number of threads; can be sent to another process."""
+
+    def __init__(self, model: str, device: str = "auto") -> None:
+        """Remember what to load."""
+        self.model, self.device = model, device
+
+    def __call__(self, threads: int) -> Any:
+        """Load it."""
+        from ..engine.factory import load_predictor
+
+        return load_predictor(self.model, device=self.device, settings=EngineSettings(threads=threads))
