@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,14 +32,12 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LPS_TO_RAS.flags.writeable = False
 
 
-class Axis(str, Enum):
+class Axis(StrEnum):
     """The index axis along which frames are stacked."""
 
     I = "i"  # noqa: E741 (the name of the axis)
     J = "j"
     K = "k"
-
-    __str__ = str.__str__
 
     @property
     def array_axis(self) -> int:

@@ -6,7 +6,7 @@ An anchor of an object is a frame whose mask is given: a prompted frame (seed) o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from .errors import PromptError, SettingsError
@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 
-class Direction(str, Enum):
+class Direction(StrEnum):
     """Where a propagation runs from its anchors."""
 
     BOTH = "both"
     FORWARD = "forward"
     BACKWARD = "backward"
-
-    __str__ = str.__str__
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 from DDSAM2SlicerLib.core.errors import GeometryError, InputError, NonFiniteVoxelsWarning
 from DDSAM2SlicerLib.core.frames import IntensityMapping, SeriesFrames, TimeFrames, VolumeFrames
 from DDSAM2SlicerLib.core.geometry import Axis, VolumeGeometry

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from DDSAM2SlicerLib.core.errors import GeometryError
 from DDSAM2SlicerLib.core.geometry import Axis, VolumeGeometry
 from DDSAM2SlicerLib.testing.phantoms import create_geometry

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 from DDSAM2SlicerLib.core.errors import InputError, NonFiniteVoxelsWarning
 from DDSAM2SlicerLib.core.intensity import IntensityMapping
 

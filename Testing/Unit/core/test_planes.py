@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from DDSAM2SlicerLib.core.errors import GeometryError, InputError, NonFiniteVoxelsWarning
 from DDSAM2SlicerLib.core.frames import IntensityMapping, PlaneFrames, VolumeFrames
 from DDSAM2SlicerLib.core.geometry import Axis, VolumeGeometry
