@@ -1,0 +1,1 @@
+"""From prompts on some frames to masks on all of them (layer: engine)."""

@@ -1,0 +1,121 @@
+"""The model made ready to run: device, number format, prepared encoder and memory attention, small frame cache (layer: engine)."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..core.frames import FrameSource
+from ..core.settings import EngineSettings
+from ..model import steps
+from .crop import Crop
+from .device import computing, wants_bf16
+from .encoder import FrameEncoder
+from .memory_reader import MemoryReader
+
+CACHED_FRAMES = 8
+"""Encoded frames kept per session: enough to re-encode the recent memories of several objects when the crop moves."""
+STORED_DTYPE = torch.bfloat16
+"""Memories are stored in this format whatever the network computes in, as sam2's predictor does."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame as the network sees it."""
+
+    index: int
+    crop: Crop
+    image: torch.Tensor  # (1, 3, S, S) normalised
+    features: steps.Features
+
+
+class Network:
+    """Everything of a predictor that is shared by its sessions."""
+
+    def __init__(self, model: torch.nn.Module, settings: EngineSettings, device: torch.device) -> None:
+        """Move the model to the device; in bfloat16 a converted copy is used and the given model stays as it is."""
+        self.is_bf16 = wants_bf16(device, settings.precision, model.image_size)
+        self.device = device
+        with computing(device, is_bf16=False):
+            self.reader = MemoryReader(model.to(device).eval(), torch.bfloat16 if self.is_bf16 else torch.float32)
+            self.model = _convert(model) if self.is_bf16 else model
+            self.encoder = FrameEncoder(self.model)
+        self.prior = model.mask_prior if settings.mask_prior else None
+        self.size = model.image_size
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Context in which all network calls belong."""
+        return computing(self.device, self.is_bf16)
+
+    def uses_multimask(self, num_points: int, is_tracking: bool) -> bool:
+        """Whether the decoder offers three masks, by SAM 2's rule for so many points (a box counts as two)."""
+        model = self.model
+        is_allowed = model.multimask_output_in_sam and (not is_tracking or model.multimask_output_for_tracking)
+        return is_allowed and model.multimask_min_pt_num <= num_points <= model.multimask_max_pt_num
+
+    def enlarge(self, low_res: torch.Tensor) -> torch.Tensor:
+        """Enlarge logits (B, 1, h, w) to the network's input size."""
+        return F.interpolate(low_res, size=(self.size, self.size), mode="bilinear", align_corners=False)
+
+    def shrink(self, high_res: torch.Tensor) -> torch.Tensor:
+        """Reduce logits (B, 1, S, S) to the decoder's resolution."""
+        side = self.size // 4
+        return F.interpolate(high_res, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+
+    def remember(
+        self,
+        features: steps.Features,
+        high_res: torch.Tensor,
+        object_score: torch.Tensor,
+        pointer: torch.Tensor,
+        is_prompted: bool,
+    ) -> torch.Tensor:
+        """Encode masks (B, 1, S, S) of one frame into memory tokens (B, h*w, Cm) in storage format."""
+        features = features.expand(high_res.shape[0])
+        memory = steps.remember(self.model, features, high_res, object_score, pointer, is_prompted)
+        return memory.features.to(STORED_DTYPE).flatten(2).transpose(1, 2).contiguous()
+
+    def predict_motion(self, previous_logits: torch.Tensor, previous: Frame, current: Frame) -> torch.Tensor:
+        """Move the previous frame's mask logits (B, 1, h, w) along the image's motion; always in fp32."""
+        with torch.autocast(self.device.type, enabled=False):
+            return self.prior(previous_logits.float(), previous.image, current.image)
+
+
+class FrameCache:
+    """Encodes frames of one stack on demand and keeps the latest few."""
+
+    def __init__(self, network: Network, source: FrameSource) -> None:
+        """Keep the stack; no frame is read yet."""
+        self._network = network
+        self._source = source
+        self._frames: OrderedDict[tuple[int, Crop], Frame] = OrderedDict()
+
+    def get(self, index: int, crop: Crop) -> Frame:
+        """Return a frame under a crop, encoded if it is not at hand."""
+        key = (index, crop)
+        if key not in self._frames:
+            pixels = crop.cut(self._source.frame(index), self._network.size)
+            image = steps.normalise(pixels.to(self._network.device))
+            self._frames[key] = Frame(index, crop, image, self._network.encoder.encode(image))
+        self._frames.move_to_end(key)
+        while len(self._frames) > CACHED_FRAMES:
+            self._frames.popitem(last=False)
+        return self._frames[key]
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self._frames.clear()
+
+
+def _convert(model: torch.nn.Module) -> torch.nn.Module:
+    """Copy the model with the weights of its linear and convolution layers in bfloat16, so that autocast need not convert them."""
+    converted = copy.deepcopy(model)
+    for module in converted.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.to(torch.bfloat16)
+    return converted

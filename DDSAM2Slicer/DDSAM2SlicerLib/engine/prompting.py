@@ -1,0 +1,139 @@
+"""From the prompts of one object on one frame to its mask there (layer: engine).
+
+Clicks are replayed in the order they were made, each with the mask before it as dense prompt, as in interactive use of SAM 2: the result
+depends on the prompts only, not on how often the user looked at intermediate masks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.prompts import FramePrompt
+from ..model import steps
+from .crop import Crop, CropPolicy, bounding_box
+from .network import Frame, FrameCache, Network
+
+LOGIT_LIMIT = 32.0
+"""Previous logits are clamped to this size before they prompt the decoder."""
+WORTH_ZOOMING = 0.8
+"""A clicked object is looked at again if its window would be smaller than this share of the frame's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prompted:
+    """Answer to a prompt: the anchor that a propagation starts from."""
+
+    mask: NDArray[np.bool_]  # (H, W)
+    crop: Crop | None = None
+    decoded: steps.Decoded | None = None  # of one object, under ``crop``; None for a mask that was given
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What is known of a frame before its prompts are read: a mask tracked earlier, and memories of other anchors."""
+
+    embedding: torch.Tensor  # (1, C, h, w) memory-conditioned
+    previous: torch.Tensor  # (1, 1, h, w) logits
+
+
+class Prompter:
+    """Decodes prompts on single frames."""
+
+    def __init__(self, network: Network, cache: FrameCache, policy: CropPolicy) -> None:
+        """Work on the frames of one session."""
+        self._network = network
+        self._cache = cache
+        self._policy = policy
+
+    def answer(self, frame: int, prompt: FramePrompt) -> Prompted:
+        """Segment the object a prompt shows, from this frame alone."""
+        if prompt.mask is not None:
+            return Prompted(prompt.mask)
+        if prompt.box is not None:
+            box = prompt.box
+            return self._answer_in(self._policy.choose((box.x0, box.y0, box.x1, box.y1)), frame, prompt)
+        whole = self._answer_in(self._policy.whole(), frame, prompt)
+        closer = self._policy.choose(bounding_box(whole.mask))
+        if closer.width >= WORTH_ZOOMING * whole.crop.width or not _holds(closer, prompt):
+            return whole
+        return self._answer_in(closer, frame, prompt)
+
+    def correct(self, frame: Frame, prompt: FramePrompt, context: Context) -> steps.Decoded:
+        """Apply clicks to a mask that was tracked before, with the memories it was tracked with."""
+        decoded = None
+        previous = context.previous
+        for count in range(1, len(prompt.points) + 1):
+            decoded = self._decode(frame, context.embedding, prompt, count, previous, is_tracking=True)
+            previous = decoded.low_res
+        return decoded
+
+    def to_mask(self, crop: Crop, low_res: torch.Tensor) -> NDArray[np.bool_]:
+        """Frame-sized masks (B, H, W) of network logits (B, 1, h, w)."""
+        window = (crop.to_pixels(low_res) > 0).cpu().numpy()
+        return crop.place(window, self._policy.height, self._policy.width)
+
+    def _answer_in(self, crop: Crop, index: int, prompt: FramePrompt) -> Prompted:
+        """Replay all clicks of a prompt under one crop."""
+        frame = self._cache.get(index, crop)
+        embedding = steps.no_memory(self._network.model, frame.features)
+        first = 0 if prompt.box is not None else _first_positive(prompt)
+        decoded = None
+        for count in range(first, len(prompt.points) + 1):
+            previous = None if decoded is None else decoded.low_res
+            decoded = self._decode(frame, embedding, prompt, count, previous, is_tracking=False)
+        return Prompted(self.to_mask(crop, decoded.low_res)[0], crop, decoded)
+
+    def _decode(  # noqa: PLR0913 -- the parts of one decoder call
+        self,
+        frame: Frame,
+        embedding: torch.Tensor,
+        prompt: FramePrompt,
+        count: int,
+        previous: torch.Tensor | None,
+        is_tracking: bool,
+    ) -> steps.Decoded:
+        """Decode the box and the first ``count`` points, with the mask before as dense prompt."""
+        coordinates, labels = _to_tensors(prompt, count, frame.crop, self._network)
+        return steps.decode(
+            self._network.model,
+            embedding,
+            frame.features,
+            points=(coordinates, labels),
+            mask_logits=None if previous is None else previous.clamp(-LOGIT_LIMIT, LOGIT_LIMIT),
+            multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
+        )
+
+
+def _first_positive(prompt: FramePrompt) -> int:
+    """Number of points up to the first positive one: what comes before it shows no object yet."""
+    return next((number for number, point in enumerate(prompt.points, start=1) if point.positive), len(prompt.points))
+
+
+def _holds(crop: Crop, prompt: FramePrompt) -> bool:
+    """Whether all points of a prompt lie in a window."""
+    return all(
+        crop.x <= point.x < crop.x + crop.width and crop.y <= point.y < crop.y + crop.height for point in prompt.points
+    )
+
+
+def _to_tensors(
+    prompt: FramePrompt, count: int, crop: Crop, network: Network
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Box corners and points as (1, P, 2) network pixels and (1, P) labels in SAM's coding."""
+    pixels, labels = [], []
+    if prompt.box is not None:
+        box = prompt.box
+        pixels += [(box.x0, box.y0), (box.x1, box.y1)]
+        labels += [2, 3]
+    for point in prompt.points[:count]:
+        pixels.append((point.x, point.y))
+        labels.append(int(point.positive))
+    coordinates = [crop.to_network(x, y, network.size) for x, y in pixels]
+    return (
+        torch.tensor([coordinates], dtype=torch.float32, device=network.device),
+        torch.tensor([labels], dtype=torch.int32, device=network.device),
+    )

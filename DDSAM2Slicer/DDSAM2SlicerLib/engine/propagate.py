@@ -1,0 +1,301 @@
+"""One sweep over a stack: every frame is encoded once and all objects that visit it are segmented together (layer: engine)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..core.masks import fill_holes, largest_component
+from ..core.plan import Pass
+from ..core.prompts import FramePrompt
+from ..core.settings import EngineSettings
+from ..model import steps
+from .crop import Crop, CropPolicy, bounding_box, join_boxes
+from .memory_bank import Entry, MemoryBank, summarise
+from .network import Frame, FrameCache, Network
+from .prompting import Context, Prompted, Prompter
+from .scores import FrameResult, FrameScore, overlap_of
+
+ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
+
+
+@dataclass(eq=False)
+class Group:
+    """Objects that share schedule and anchors, so that they form one batch."""
+
+    object_ids: list[int]
+    frames: tuple[int, ...]
+    anchors: tuple[int, ...]
+    bank: MemoryBank
+    masks: dict[int, NDArray] = field(default_factory=dict)  # latest mask of each object
+    empty_frames: dict[int, int] = field(default_factory=dict)  # frames in a row without the object
+    ended: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Workshop:
+    """What every sweep of a session works with."""
+
+    network: Network
+    cache: FrameCache
+    policy: CropPolicy
+    prompter: Prompter
+    settings: EngineSettings
+    num_frames: int
+    anchor: Callable[[int, int], Prompted]
+    """Returns the given or prompted mask of (object, frame)."""
+    corrections: Mapping[tuple[int, int], FramePrompt]
+    """Clicks on frames that are no anchors: they refine what was tracked."""
+
+
+class Sweep:
+    """All passes of one direction, run together frame by frame."""
+
+    def __init__(
+        self, shop: Workshop, passes: list[Pass], anchors: Mapping[int, tuple[int, ...]], max_pointers: int
+    ) -> None:
+        """Form batches; ``anchors`` are the seeded and locked frames of every object, ascending."""
+        self._shop = shop
+        self.reverse = passes[0].reverse
+        self._groups = [self._make_group(ids, one.frames, own, max_pointers) for one in passes for ids, own in _batches(one, anchors)]
+        self.frames = sorted({frame for one in passes for frame in one.frames}, reverse=self.reverse)
+        self._crop: Crop | None = None
+
+    def step(self, frame: int) -> list[FrameResult]:
+        """Segment one frame for all groups that visit it."""
+        self._revive(frame)
+        groups = [group for group in self._groups if frame in group.frames]
+        results = [_ended_result(group, frame, self._shop.policy) for group in groups if group.ended]
+        active = [group for group in groups if group.object_ids]
+        if active:
+            with self._shop.network.computing():
+                self._start_groups(active, frame)
+                self._move_crop(active)
+                seen = self._shop.cache.get(frame, self._crop)
+                results += [self._segment(group, seen) for group in active]
+        return results
+
+    def embed(self, frame: int, crop: Crop) -> torch.Tensor:
+        """Condition a frame on the anchors of the only group: (B, C, h, w)."""
+        self._crop = crop
+        (group,) = self._groups
+        group.bank.select_conditioning(group.anchors, frame, lambda anchor: self._encode_anchor(group, anchor))
+        return self._attend(group.bank, self._shop.cache.get(frame, crop))
+
+    def _make_group(self, ids: list[int], frames: tuple[int, ...], anchors: tuple[int, ...], max_pointers: int) -> Group:
+        """Start a batch with an empty bank."""
+        model = self._shop.network.model
+        rule = self._shop.settings.memory_rule
+        bank = MemoryBank(rule, model.num_maskmem, max_pointers, self.reverse, len(ids))
+        return Group(ids, frames, anchors, bank, empty_frames=dict.fromkeys(ids, 0))
+
+    def _revive(self, frame: int) -> None:
+        """Track ended objects again behind an anchor, where the user says that they are."""
+        previous = frame + 1 if self.reverse else frame - 1
+        for group in [group for group in self._groups if group.ended and previous in group.anchors]:
+            self._groups.append(
+                self._make_group(group.ended, group.frames, group.anchors, group.bank.max_pointers)
+            )
+            group.ended = []
+
+    def _start_groups(self, groups: list[Group], frame: int) -> None:
+        """Give groups that begin, or have just passed an anchor, the anchor's masks to follow."""
+        previous = frame + 1 if self.reverse else frame - 1
+        for group in groups:
+            if group.masks and previous not in group.anchors:
+                continue
+            source = previous if previous in group.anchors else min(group.anchors, key=lambda one: abs(one - frame))
+            group.masks = {object_id: self._shop.anchor(object_id, source).mask for object_id in group.object_ids}
+
+    def _move_crop(self, groups: list[Group]) -> None:
+        """Let the crop follow the objects; when it moves, all memories are encoded again under the new one."""
+        box = join_boxes([bounding_box(mask) for group in groups for mask in group.masks.values()])
+        policy = self._shop.policy
+        crop = policy.choose(box) if self._crop is None else policy.follow(self._crop, box)
+        if crop != self._crop:
+            self._crop = crop
+            for group in self._groups:
+                group.bank.replace_recent(self._encode_again)
+
+    def _segment(self, group: Group, seen: Frame) -> FrameResult:
+        """Segment one frame for one batch and remember it."""
+        shop, bank = self._shop, group.bank
+        bank.select_conditioning(group.anchors, seen.index, lambda anchor: self._encode_anchor(group, anchor))
+        embedding = self._attend(bank, seen)
+        prior = self._predict_prior(bank, seen)
+        decoded = steps.decode(
+            shop.network.model,
+            embedding,
+            seen.features.expand(len(group.object_ids)),
+            mask_logits=prior,
+            prior=prior,
+            multimask=shop.network.uses_multimask(0, is_tracking=True),
+        )
+        decoded, is_corrected = self._apply_corrections(group, seen, embedding, decoded)
+        if seen.index != group.frames[-1]:  # what is seen last, nobody reads
+            bank.add(self._remember(seen, decoded, is_corrected))
+        return self._report(group, seen, decoded)
+
+    def _attend(self, bank: MemoryBank, seen: Frame) -> torch.Tensor:
+        """Condition a frame on the memories that the rule selects for each object: (B, C, h, w)."""
+        reader = self._shop.network.reader
+        for entry in bank.entries():
+            if entry.keys is None:
+                entry.keys = reader.keys(entry.tokens)
+        pointers = bank.select_pointers(seen.index)
+        selections = bank.select_spatial(seen.index, summarise(seen.features.embedding))
+        parts: dict[int, torch.Tensor] = {}
+        for selection in selections:
+            rows = selection.rows
+            spatial = [
+                (t_pos, entry.tokens[rows], [key[rows] for key in entry.keys]) if len(selections) > 1
+                else (t_pos, entry.tokens, entry.keys)
+                for t_pos, entry in selection.spatial
+            ]
+            own = [(distance, pointer[rows]) for distance, pointer in pointers]
+            output = reader.read(seen.features, spatial, own, self._shop.num_frames)
+            parts.update(zip(rows, output, strict=True))
+        return torch.stack([parts[row] for row in range(bank.num_objects)])
+
+    def _predict_prior(self, bank: MemoryBank, seen: Frame) -> torch.Tensor | None:
+        """Motion-compensated logits of the neighbouring frame, if the model has been trained to use them."""
+        neighbour = bank.neighbour(seen.index)
+        if self._shop.network.prior is None or neighbour is None:
+            return None
+        previous = self._shop.cache.get(neighbour.frame, self._crop)
+        return self._shop.network.predict_motion(neighbour.low_res, previous, seen)
+
+    def _apply_corrections(
+        self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded
+    ) -> tuple[steps.Decoded, bool]:
+        """Refine tracked masks with the clicks of their frame; returns whether there were any."""
+        corrected = False
+        for row, object_id in enumerate(group.object_ids):
+            prompt = self._shop.corrections.get((object_id, seen.index))
+            if prompt is not None:
+                context = Context(embedding[row : row + 1], decoded.low_res[row : row + 1])
+                decoded = _put_row(decoded, row, self._shop.prompter.correct(seen, prompt, context))
+                corrected = True
+        return decoded, corrected
+
+    def _remember(self, seen: Frame, decoded: steps.Decoded, is_prompted: bool, is_anchor: bool = False) -> Entry:
+        """Encode a frame with its masks."""
+        network = self._shop.network
+        tokens = network.remember(seen.features, decoded.high_res, decoded.object_score, decoded.pointer, is_prompted)
+        return Entry(
+            frame=seen.index,
+            crop=seen.crop,
+            low_res=decoded.low_res.float(),
+            object_score=decoded.object_score.float(),
+            iou=decoded.iou.float(),
+            pointer=decoded.pointer.float(),
+            tokens=tokens,
+            summary=summarise(seen.features.embedding),
+            is_conditioning=is_anchor,
+        )
+
+    def _encode_anchor(self, group: Group, index: int) -> Entry:
+        """Encode a seeded or locked frame under the present crop."""
+        seen = self._shop.cache.get(index, self._crop)
+        parts = [self._decode_anchor(self._shop.anchor(object_id, index), seen) for object_id in group.object_ids]
+        return self._remember(seen, _join(parts), is_prompted=True, is_anchor=True)
+
+    def _decode_anchor(self, prompted: Prompted, seen: Frame) -> steps.Decoded:
+        """Bring the answer to a prompt, or a given mask, under the present crop."""
+        network = self._shop.network
+        if prompted.decoded is None:
+            mask = self._crop.cut_mask(prompted.mask, network.size).to(network.device)
+            decoded = steps.use_mask(network.model, seen.features, mask)
+            return replace(decoded, high_res=network.enlarge(decoded.low_res))  # sam2 remembers the coarse mask
+        if prompted.crop == self._crop:
+            return prompted.decoded
+        high_res = prompted.crop.transfer(prompted.decoded.low_res, self._crop, network.size)
+        return replace(prompted.decoded, low_res=network.shrink(high_res), high_res=high_res)
+
+    def _encode_again(self, entry: Entry) -> Entry:
+        """Encode a tracked frame again under the present crop; its pointers stay."""
+        network = self._shop.network
+        seen = self._shop.cache.get(entry.frame, self._crop)
+        high_res = entry.crop.transfer(entry.low_res, self._crop, network.size)
+        tokens = network.remember(seen.features, high_res, entry.object_score, entry.pointer, is_prompted=False)
+        return replace(entry, crop=self._crop, low_res=network.shrink(high_res), tokens=tokens, keys=None)
+
+    def _report(self, group: Group, seen: Frame, decoded: steps.Decoded) -> FrameResult:
+        """Turn logits into masks and scores, and see which objects have ended."""
+        masks = self._to_masks(seen.crop, decoded.low_res)
+        probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
+        scores = tuple(
+            FrameScore(iou, score, overlap_of(mask, group.masks[object_id]))
+            for iou, score, mask, object_id in zip(decoded.iou.tolist(), probability, masks, group.object_ids, strict=True)
+        )
+        result = FrameResult(
+            seen.index, tuple(group.object_ids), masks, scores, decoded.low_res[:, 0].float().cpu().numpy(), seen.crop
+        )
+        group.masks = dict(zip(group.object_ids, masks, strict=True))
+        self._end_objects(group)
+        return result
+
+    def _end_objects(self, group: Group) -> None:
+        """Take objects out of the batch that have been gone for too long."""
+        limit = self._shop.settings.stop_after_empty
+        for object_id, mask in group.masks.items():
+            group.empty_frames[object_id] = 0 if mask.any() else group.empty_frames[object_id] + 1
+        kept = [row for row, one in enumerate(group.object_ids) if not 0 < limit <= group.empty_frames[one]]
+        if len(kept) < len(group.object_ids):
+            group.ended += [one for row, one in enumerate(group.object_ids) if row not in kept]
+            group.object_ids = [group.object_ids[row] for row in kept]
+            group.masks = {one: group.masks[one] for one in group.object_ids}
+            group.bank.keep_rows(kept)
+
+    def _to_masks(self, crop: Crop, low_res: torch.Tensor) -> NDArray[np.bool_]:
+        """Masks (B, H, W) in frame pixels, cleaned as the settings ask."""
+        settings, policy = self._shop.settings, self._shop.policy
+        logits = crop.to_pixels(low_res)
+        window = logits > 0
+        if settings.non_overlap and len(logits) > 1:
+            window &= logits.argmax(0, keepdim=True) == torch.arange(len(logits), device=logits.device)[:, None, None]
+        masks = crop.place(window.cpu().numpy(), policy.height, policy.width)
+        for row in range(len(masks)):
+            if settings.fill_holes_px:
+                masks[row] = fill_holes(masks[row], settings.fill_holes_px)
+            if settings.keep_largest:
+                masks[row] = largest_component(masks[row])
+        return masks
+
+
+def _batches(one: Pass, anchors: Mapping[int, tuple[int, ...]]) -> list[tuple[list[int], tuple[int, ...]]]:
+    """Split the objects of a pass into those with equal anchors."""
+    batches: dict[tuple[int, ...], list[int]] = {}
+    for object_id in one.object_ids:
+        batches.setdefault(tuple(anchors[object_id]), []).append(object_id)
+    return [(ids, own) for own, ids in batches.items()]
+
+
+def _ended_result(group: Group, frame: int, policy: CropPolicy) -> FrameResult:
+    """Empty masks of objects that have ended."""
+    masks = np.zeros((len(group.ended), policy.height, policy.width), bool)
+    return FrameResult(frame, tuple(group.ended), masks, (ENDED,) * len(group.ended))
+
+
+def _join(parts: list[steps.Decoded]) -> steps.Decoded:
+    """Batch the answers of single objects; what was only on offer is not kept."""
+    names = ("low_res", "high_res", "iou", "object_score", "pointer")
+    joined = {name: torch.cat([getattr(part, name).float() for part in parts]) for name in names}
+    return steps.Decoded(**joined, candidates=joined["low_res"], candidate_ious=joined["iou"][:, None])
+
+
+def _put_row(decoded: steps.Decoded, row: int, one: steps.Decoded) -> steps.Decoded:
+    """Replace one object's answer in a batch."""
+    return _join([*_rows(decoded, 0, row), one, *_rows(decoded, row + 1, len(decoded.iou))])
+
+
+def _rows(decoded: steps.Decoded, start: int, stop: int) -> list[steps.Decoded]:
+    """Some rows of a batch, as a list of no or one smaller batch."""
+    if start >= stop:
+        return []
+    names = ("low_res", "high_res", "iou", "object_score", "pointer", "candidates", "candidate_ious")
+    return [steps.Decoded(**{name: getattr(decoded, name)[start:stop] for name in names})]
