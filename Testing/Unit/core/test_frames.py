@@ -1,5 +1,6 @@
 """Frame sources along axes, in time, and both: same voxels, same world, one mapping."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -133,6 +134,13 @@ def test_constant_volume_gives_black_frames():
 def test_array_that_is_no_volume_is_refused(array, message):
     with pytest.raises(InputError, match=message):
         VolumeFrames(array, VolumeGeometry(SHAPE_KJI, np.eye(4)), Axis.K)
+
+
+def test_volume_frames_are_calibrated_and_cannot_be_changed():
+    frames = VolumeFrames(numbered_volume(), VolumeGeometry(SHAPE_KJI, np.eye(4)), Axis.K)
+    assert frames.is_calibrated
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        frames.axis = Axis.I
 
 
 @pytest.mark.parametrize("index", [-1, 3])

@@ -12,7 +12,16 @@ from DDSAM2SlicerLib.core.intensity import IntensityMapping
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
 def test_window_maps_linearly_and_clips(dtype):
     values = np.array([[-200, -100, 0, 100, 200]], dtype)
-    assert IntensityMapping.from_window(200, 0).apply(values).tolist() == [[0, 0, 128, 255, 255]]
+    grey = IntensityMapping.from_window(200, 0).apply(values)
+    assert grey.tolist() == [[0, 0, 128, 255, 255]]
+    assert grey.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_full_window_keeps_values_whatever_their_type(dtype):
+    grey = IntensityMapping(0, 255).apply(np.array([0, 7, 255], dtype))
+    assert grey.tolist() == [0, 7, 255]
+    assert grey.dtype == np.uint8
 
 
 def test_inverted_mapping_swaps_black_and_white():

@@ -63,16 +63,22 @@ def test_label_type_grows_with_the_labels():
     masks = np.array([draw("#.")])
     assert merge_labels(masks, [255]).dtype == np.uint8
     assert merge_labels(masks, [256]).dtype == np.uint16
+    assert merge_labels(np.array([draw("#.")] * 2), [1, 300]).tolist() == [[300, 0]]
     assert merge_labels(masks, [256]).tolist() == [[256, 0]]
 
 
 @pytest.mark.parametrize(
     ("object_ids", "logits", "message"),
-    [([1, 2], None, "cannot be merged"), ([0], None, "between 1 and 65535"), ([1], np.zeros((1, 3, 2)), "cannot be")],
+    [
+        ([1], None, "cannot be merged"),
+        ([0, 5], None, "between 1 and 65535"),
+        ([5, 65536], None, "between 1 and 65535"),
+        ([1, 2], np.zeros((2, 3, 2)), "cannot be merged"),
+    ],
 )
 def test_labels_that_do_not_fit_the_masks_are_refused(object_ids, logits, message):
     with pytest.raises(InputError, match=message):
-        merge_labels(np.array([draw("#.")]), object_ids, logits)
+        merge_labels(np.array([draw("#."), draw(".#")]), object_ids, logits)
 
 
 def test_parts_are_numbered_and_corners_connect_only_if_asked():

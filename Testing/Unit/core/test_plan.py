@@ -138,7 +138,7 @@ def test_plan_without_a_usable_start_is_refused(seeds, options, message):
     ("seeds", "locked", "frame", "expected"),
     [
         ((5,), (), 5, range(0, 10)),  # the only prompt: everything follows from it
-        ((2, 5, 8), (), 5, range(3, 8)),
+        ((0, 2, 5, 8, 9), (), 5, range(3, 8)),
         ((2, 8), (), 5, range(3, 8)),  # the prompt on frame 5 was removed
         ((5,), (3, 9), 5, range(4, 9)),
         ((5,), (4, 6), 5, range(5, 6)),

@@ -88,6 +88,22 @@ def test_outside_of_the_volume_is_black_and_not_in_masks():
     assert planes.from_volume(volume, 0).tolist() == [[0, 0, 200, 200]]
 
 
+def test_the_far_border_is_outside_too():
+    volume = np.full(SHAPE_KJI, 200, np.uint8)
+    geometry = VolumeGeometry(SHAPE_KJI, np.eye(4))
+    planes = PlaneFrames(volume, geometry, (8, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 1), 1, (1, 4), IDENTITY)
+    assert planes.frame(0).tolist() == [[200, 200, 0, 0]]
+    assert planes.from_volume(volume, 0).tolist() == [[200, 200, 0, 0]]
+
+
+def test_covering_stack_is_centred_on_the_volume():
+    planes = PlaneFrames.covering(
+        np.zeros(SHAPE_KJI), VolumeGeometry(SHAPE_KJI, np.eye(4)), (1, 0, 0), (0, 1, 0), (4, 4, 4)
+    )
+    assert (planes.num_frames, planes.shape_hw) == (3, (3, 4))
+    assert planes.pixel_to_ras(0)[:3, 3].tolist() == [-1.5, -0.5, -1.5]
+
+
 def test_pixels_between_voxels_are_interpolated():
     volume = np.zeros((1, 1, 3), np.uint8)
     volume[0, 0] = [0, 100, 200]
@@ -117,6 +133,8 @@ def test_infinite_neighbour_does_not_spoil_a_finite_voxel():
     [
         ((1, 0, 0), (1, 1, 0), (1, 1, 1), "not at a right angle"),
         ((0, 0, 0), (0, 1, 0), (1, 1, 1), "not a direction"),
+        ((1, 0), (0, 1, 0), (1, 1, 1), "not a direction"),
+        ((1, 0, np.nan), (0, 1, 0), (1, 1, 1), "not a direction"),
         ((1, 0, 0), (0, 1, 0), (1, 0, 1), "must be positive"),
     ],
 )

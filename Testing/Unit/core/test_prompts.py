@@ -1,6 +1,7 @@
 """Prompts: values that say something, sets that never change, JSON that returns equal, and refusals."""
 
 import copy
+import dataclasses
 import json
 import pickle
 
@@ -107,6 +108,14 @@ def test_changes_since_another_set_are_added_removed_and_altered_prompts(a_set):
     later = a_set.without(2, 7).with_point(1, 3, Point(0, 0)).with_point(3, 1, Point(1, 1))
     assert later.changed_since(a_set) == {(2, 7), (1, 3), (3, 1)}
     assert a_set.changed_since(a_set) == set()
+
+
+@pytest.mark.parametrize(("field", "value"), [("prompts", {}), ("object_ids", ())])
+def test_set_cannot_be_changed(a_set, field, value):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(a_set, field, value)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        a_set.prompts[1, 1] = None
 
 
 def test_mask_is_a_read_only_copy(a_mask):
