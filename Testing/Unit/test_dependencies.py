@@ -15,14 +15,13 @@ IMPORT_NAMES = {
     "imageio-ffmpeg": "imageio_ffmpeg",
     "itk-growcut": "itk",
     "lightning-fabric": "lightning_fabric",
-    "opencv-python-headless": "cv2",
     "pillow": "PIL",
     "pynrrd": "nrrd",
 }
 """Distributions whose import name differs from their own."""
 
-NEEDED_BY_OTHERS = {"hydra-core", "iopath", "imageio-ffmpeg"}
-"""Imported by sam2 (first two) and by imageio when it opens a clip, never by us."""
+NEEDED_BY_OTHERS = {"hydra-core", "iopath", "tqdm", "imageio-ffmpeg"}
+"""Imported by sam2 (first three) and by imageio when it opens a clip, never by us."""
 
 OUTSIDE_PIP = {"sam2", "slicer", "vtk", "qt", "ctk", "DDSAM2SlicerLib"}
 """sam2 is pinned by hash on its own, the rest is 3D Slicer, and the last is us."""
