@@ -1,0 +1,1 @@
+"""Bridge between 3D Slicer's MRML nodes and the core vocabulary: no widgets, no torch."""
