@@ -1,7 +1,8 @@
 """Depthwise-dilated adapters of DD-SAM2, attached to Hiera blocks from outside (layer: model).
 
-Source: Xu, Kabat, Zhang 2025, arXiv 2507.14613 (Mach. Learn.: Sci. Technol., doi 10.1088/2632-2153/ae13d1), re-implemented from its
-description. Sub-module names follow the authors' state dict (``pw1.0``, ``dw2_1.0``, ``dw2_2.0``, ``pw2.0``, or ``blk.{j}.0``).
+Source: Xu, Kabat, Zhang 2025, arXiv 2507.14613 (Mach. Learn.: Sci. Technol., doi 10.1088/2632-2153/ae13d1),
+    re-implemented from its description. Sub-module names follow the authors' state dict (``pw1.0``, ``dw2_1.0``,
+    ``dw2_2.0``, ``pw2.0``, or ``blk.{j}.0``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ TOPOLOGIES = ("parallel", "sequential")
 
 @dataclass(frozen=True)
 class AdapterSettings:
-    """Shape of the adapters; the defaults are the paper's, ``zero_init`` apart, which starts as the identity."""
+    """Shape of the adapters; the defaults are the paper's."""
 
     num_blocks: int = 6
     """Adapters sit behind the first ``num_blocks`` blocks of the trunk."""
@@ -102,12 +103,12 @@ def _depthwise(channels: int, dilation: int) -> nn.Sequential:
 
 
 def _add_adapter_output(block: nn.Module, _inputs: tuple, output: torch.Tensor) -> torch.Tensor:
-    """Forward hook of an adapted block; the sum is not in place, since the block's output may be kept elsewhere."""
+    """Forward hook of an adapted block; not in place, since the block's output may be kept elsewhere."""
     return output + block.adapter(output)
 
 
 def attach_adapters(model: nn.Module, settings: AdapterSettings) -> None:
-    """Give the first blocks of ``model.image_encoder.trunk`` an adapter each, as sub-module ``adapter`` and forward hook.
+    """Give the first blocks of the image encoder's trunk an adapter each, as sub-module ``adapter`` and forward hook.
 
     Nothing of sam2 is patched: the hook adds the adapter's output to the block's.
 

@@ -1,7 +1,8 @@
 """Architectures as data: every SAM 2 size and our small one, built from sam2's own modules without Hydra.
 
-Sources: Ravi et al. 2024 (SAM 2, arXiv 2408.00714), whose published configurations give the four ``hiera_*`` sizes; ``hiera_nano`` is our
-own small width of the same network. State-dict keys equal sam2's, so its checkpoints load unchanged.
+Sources: Ravi et al. 2024 (SAM 2, arXiv 2408.00714), whose published configurations give the four ``hiera_*`` sizes;
+    ``hiera_nano`` is our own small width of the same network. State-dict keys equal sam2's, so its checkpoints load
+    unchanged.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
 from sam2.modeling.position_encoding import PositionEmbeddingSine
-from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam.transformer import RoPEAttention
+from sam2.modeling.sam2_base import SAM2Base
 
 from ..core.errors import WeightsError
 from .adapter import AdapterSettings, attach_adapters
@@ -80,7 +81,7 @@ class ModelSpec:
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            msg = f"Model description has unknown fields {unknown}; this version knows {sorted(known)}. Update the extension."
+            msg = f"Model description has unknown fields {unknown}; known are {sorted(known)}. Update the extension."
             raise WeightsError(msg)
         plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
         if plain.get("adapters") is not None:
@@ -88,7 +89,8 @@ class ModelSpec:
         try:
             return cls(**plain)
         except TypeError as error:
-            msg = f"Model description is incomplete ({error}); it needs name, embed_dim, num_heads, stages and global_blocks."
+            needed = "name, embed_dim, num_heads, stages and global_blocks"
+            msg = f"Model description is incomplete ({error}); it needs {needed}."
             raise WeightsError(msg) from error
 
 
@@ -123,7 +125,8 @@ ARCHITECTURES: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 def build_model(spec: ModelSpec) -> SAM2Base:
     """Build a network with random weights, in evaluation mode, on the CPU, in fp32.
 
-    The result is sam2's ``SAM2Base`` with two additions: ``ddsam2_spec`` (the specification) and ``mask_prior`` (a module or None).
+    The result is sam2's ``SAM2Base`` with two additions: ``ddsam2_spec`` (the specification) and ``mask_prior`` (a
+    module or None).
     """
     model = SAM2Base(
         image_encoder=_build_image_encoder(spec),

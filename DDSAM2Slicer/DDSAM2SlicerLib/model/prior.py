@@ -1,8 +1,9 @@
 """Mask prior: the previous frame's mask, moved to where the image moved, offered to the decoder (layer: model).
 
-Two published ideas meet here: guiding a segmenter with the rough mask of the previous frame (MaskTrack, Perazzi et al. 2017) and demons
-registration with symmetric forces (Thirion 1998; Vercauteren et al. 2009). The result enters SAM 2 as its ordinary dense mask prompt and
-is added, with a learned gain, to the decoder's logits: the decoder learns corrections instead of masks from nothing.
+Two published ideas meet here: guiding a segmenter with the rough mask of the previous frame (MaskTrack, Perazzi et
+al. 2017) and demons registration with symmetric forces (Thirion 1998; Vercauteren et al. 2009). The result enters SAM
+2 as its ordinary dense mask prompt and is added, with a learned gain, to the decoder's logits: the decoder learns
+corrections instead of masks from nothing.
 """
 
 from __future__ import annotations
@@ -29,9 +30,7 @@ class MaskPrior(nn.Module):
         self.gain = nn.Parameter(torch.ones(()))
 
     @torch.no_grad()
-    def forward(
-        self, previous_logits: torch.Tensor, previous_image: torch.Tensor, image: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, previous_logits: torch.Tensor, previous_image: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         """Move the previous logits along the image's motion.
 
         Args:
@@ -67,7 +66,7 @@ def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
 
 
 def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
-    """Sample ``image`` (B, C, h, w) at ``p + flow(p)``; ``flow`` (1 or B, 2, ., .) is in units of the image side, borders repeat."""
+    """Sample (B, C, h, w) at ``p + flow(p)``; flow (1 or B, 2, ., .) in units of the image side, borders repeat."""
     if flow.shape[-2:] != image.shape[-2:]:
         flow = F.interpolate(flow, size=image.shape[-2:], mode="bilinear", align_corners=False)
     identity = torch.eye(2, 3, device=image.device, dtype=image.dtype)[None]

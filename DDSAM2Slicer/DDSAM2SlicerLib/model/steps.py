@@ -1,6 +1,7 @@
 """The steps of SAM 2 as functions over explicit tensors: encode, attend, decode, remember (layer: model).
 
-Training and engine both stand on these, so what is trained is what runs. Every step calls sam2's own modules in sam2's own order;
+Training and engine both stand on these, so what is trained is what runs. Every step calls sam2's own modules in
+sam2's own order;
 letters: B objects, S input side, C model width, (h, w) token grid (S/16 each).
 """
 
@@ -90,7 +91,8 @@ def attend(
     Args:
         model: The network.
         features: Encoder output, expanded to B objects.
-        spatial: (t_pos, memory) in SAM 2's order; t_pos 0 is a conditioning frame, ``num_maskmem - 1`` the frame next to this one.
+        spatial: (t_pos, memory) in SAM 2's order; t_pos 0 is a conditioning frame, ``num_maskmem - 1`` the frame next
+            to this one.
         pointers: (distance in frames, (B, C) object pointer); positive distances lie behind in the tracking direction.
         num_frames: Length of the stack, which limits the distances that are told apart.
 
@@ -123,7 +125,7 @@ def attend(
 def _pointer_tokens(
     model: SAM2Base, pointers: list[tuple[float, torch.Tensor]], num_frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split pointers into tokens of the memory's width: two (N * C / Cm, B, Cm) tensors, tokens and their temporal encoding."""
+    """Split pointers into tokens of the memory's width and encode their time: two (N * C / Cm, B, Cm) tensors."""
     stacked = torch.stack([pointer for _, pointer in pointers])  # (N, B, C)
     count, batch, channels = stacked.shape
     longest = max(min(num_frames, model.max_obj_ptrs_in_encoder) - 1, 1)
@@ -150,7 +152,8 @@ def decode(
         model: The network.
         embedding: (B, C, h, w) from ``no_memory`` or ``attend``.
         features: The same frame's encoder output, expanded to B.
-        points: Coordinates (B, P, 2) as (x, y) in network pixels and labels (B, P): 1 positive, 0 negative, 2 and 3 box corners, -1 padding.
+        points: Coordinates (B, P, 2) as (x, y) in network pixels and labels (B, P): 1 positive, 0 negative, 2 and 3
+            box corners, -1 padding.
         mask_logits: (B, 1, 4h, 4w) dense prompt.
         prior: (B, 1, 4h, 4w) logits added to every mask with the learned gain of ``model.mask_prior``.
         multimask: Offer three masks and choose the one with the best predicted IoU.
@@ -190,7 +193,7 @@ def decode(
 
 
 def use_mask(model: SAM2Base, features: Features, mask: torch.Tensor) -> Decoded:
-    """Take a given mask (B, 1, S, S), float 0 or 1, as the output of its frame; the decoder only supplies the object pointer."""
+    """Take a given mask (B, 1, S, S), float 0 or 1, as its frame's output; the decoder supplies the object pointer."""
     high_res = mask * MASK_SCALE + MASK_BIAS
     size = (mask.shape[-2] // 4, mask.shape[-1] // 4)
     low_res = F.interpolate(high_res, size=size, mode="bilinear", align_corners=False, antialias=True)
@@ -237,7 +240,7 @@ def _enlarge(low_res: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _pointer(model: SAM2Base, token: torch.Tensor, is_present: torch.Tensor) -> torch.Tensor:
-    """Project the mask token (B, C) to an object pointer, or to the learned 'no object' one where nothing is present."""
+    """Project the mask token (B, C) to an object pointer, the learned 'no object' one where nothing is present."""
     return _pointer_or_none(model, model.obj_ptr_proj(token), is_present)
 
 

@@ -17,7 +17,9 @@ def render(dice: Dice, scene: Scene) -> torch.Tensor:
     image = _tissue_image(dice, scene, style)
     image = _blur(image, dice.uniform(1.0, 3.0) if style == "pet" else dice.uniform(0.3, 1.4))
     if style == "mr" or dice.chance(0.2):
-        image = image * torch.exp(dice.uniform(0, 0.5) * _upsampled(smooth_field(dice, 1, dice.uniform(0.7, 2), scene.points), image))
+        image = image * torch.exp(
+            dice.uniform(0, 0.5) * _upsampled(smooth_field(dice, 1, dice.uniform(0.7, 2), scene.points), image)
+        )
     image = _add_noise(dice, image, style)
     if style == "ultrasound":
         image = _ultrasound_geometry(dice, image)

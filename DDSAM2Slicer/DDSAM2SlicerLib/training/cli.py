@@ -13,7 +13,9 @@ def main(argv: list[str]) -> int:
     """Run ``pretrain`` or ``export``; returns the process exit code."""
     parser = argparse.ArgumentParser(prog="ddsam2 train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    pretrain = commands.add_parser("pretrain", help="train from random weights, or go on in a folder that holds a checkpoint")
+    pretrain = commands.add_parser(
+        "pretrain", help="train from random weights, or go on in a folder that holds a checkpoint"
+    )
     pretrain.add_argument("--config", type=Path, required=True, help="recipe (TOML)")
     pretrain.add_argument("--folder", type=Path, required=True, help="where checkpoints, log and sheets go")
     pretrain.add_argument("--workers", type=int, default=1, help="processes that generate clips")

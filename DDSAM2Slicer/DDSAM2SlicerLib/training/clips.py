@@ -1,4 +1,4 @@
-"""Training samples: one object of a generated scene, cropped around its prompt as the engine crops it (layer: training)."""
+"""Training samples: one object of a generated scene, cropped around its prompt as in use (layer: training)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from scipy import ndimage
 from .appearance import render
 from .fields import Dice
 from .scenes import Scene, make_scene
-
 
 MIN_PROMPT_PX = 40
 """Smallest object on the prompted frame of a finished sample; coarse voxels can swallow thin ones."""
@@ -103,10 +102,12 @@ def _cut(dice: Dice, image: torch.Tensor, mask: torch.Tensor, settings: ClipSett
 
 
 def _crop_grid(centre: list[float], side: float, scene_size: int, angle: float, flip: bool, size: int) -> torch.Tensor:
-    """Build the sampling grid (1, size, size, 2) of a turned square, in grid_sample's [-1, 1] coordinates of the scene."""
+    """Build the sampling grid (1, size, size, 2) of a turned square, in [-1, 1] coordinates of the scene."""
     cos, sin = torch.cos(torch.tensor(angle)), torch.sin(torch.tensor(angle))
     scale = side / scene_size
     mirror = -1.0 if flip else 1.0
     middle = [2 * (value + 0.5) / scene_size - 1 for value in centre]
-    theta = torch.tensor([[scale * cos * mirror, -scale * sin, middle[0]], [scale * sin * mirror, scale * cos, middle[1]]])
+    theta = torch.tensor(
+        [[scale * cos * mirror, -scale * sin, middle[0]], [scale * sin * mirror, scale * cos, middle[1]]]
+    )
     return F.affine_grid(theta[None], (1, 1, size, size), align_corners=False)

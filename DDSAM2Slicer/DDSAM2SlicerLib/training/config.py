@@ -41,7 +41,8 @@ class Stage:
             raise SettingsError(msg)
         unknown = sorted(set(self.prompts) - set(PROMPT_KINDS))
         if unknown or not any(self.prompts.values()):
-            msg = f"Stage {self.name!r}: prompts {unknown or self.prompts} are not usable; give weights to some of {PROMPT_KINDS}."
+            given = unknown or self.prompts
+            msg = f"Stage {self.name!r}: prompts {given} are not usable; give weights to some of {PROMPT_KINDS}."
             raise SettingsError(msg)
 
 

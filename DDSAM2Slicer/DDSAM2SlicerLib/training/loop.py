@@ -1,4 +1,4 @@
-"""The pretraining loop: stages, moving average of the weights, checkpoints that resume to the step (layer: training)."""
+"""The pretraining loop: stages, averaged weights, checkpoints that resume to the step (layer: training)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ class Trainer:
         self.fabric.seed_everything(recipe.seed + self.fabric.global_rank)
         self.model = build_model(ARCHITECTURES[recipe.architecture])
         self.average = deepcopy(self.model).eval()
-        optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=1e-3, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+        )
         self.objective, self.optimizer = self.fabric.setup(Objective(self.model), optimizer)
         self.average.to(self.fabric.device)
         self.step = 0
@@ -96,7 +98,13 @@ class Trainer:
             self.step += 1
             if self.step % 50 == 0:
                 seconds, started = (time.monotonic() - started) / 50, time.monotonic()
-                LOG.info("step %d  loss %.4f  %.2f s/step  lr %.1e", self.step, running, seconds, self.optimizer.param_groups[0]["lr"])
+                LOG.info(
+                    "step %d  loss %.4f  %.2f s/step  lr %.1e",
+                    self.step,
+                    running,
+                    seconds,
+                    self.optimizer.param_groups[0]["lr"],
+                )
             if self.step % self.recipe.save_every == 0:
                 self.save()
             if self.step % self.recipe.validate_every == 0 or self.step == first + stage.steps:
@@ -112,7 +120,9 @@ class Trainer:
         loss = self.objective(batch, stage.loss, generator)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=self.recipe.gradient_clip, error_if_nonfinite=False)
+        self.fabric.clip_gradients(
+            self.objective, self.optimizer, max_norm=self.recipe.gradient_clip, error_if_nonfinite=False
+        )
         self.optimizer.step()
         self._update_average()
         return float(loss.detach())
@@ -128,7 +138,12 @@ class Trainer:
         """Measure the averaged weights on fixed clips and append a row to ``log.csv``."""
         if not self.fabric.is_global_zero:
             return
-        figures = {"step": self.step, "stage": stage.name, "loss": round(loss, 4), **validate(self.average, stage.clip, self.folder, self.step)}
+        figures = {
+            "step": self.step,
+            "stage": stage.name,
+            "loss": round(loss, 4),
+            **validate(self.average, stage.clip, self.folder, self.step),
+        }
         LOG.info("validation %s", figures)
         path = self.folder / "log.csv"
         is_new = not path.exists()

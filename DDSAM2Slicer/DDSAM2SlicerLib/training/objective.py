@@ -1,7 +1,7 @@
 """Losses of pretraining (layer: training).
 
-SAM 2's own focal and Dice loss alone collapses to empty masks when a small network starts from nothing; balanced cross entropy, Dice and
-an auxiliary loss that pulls the encoder's levels apart inside and outside the object do not.
+SAM 2's own focal and Dice loss alone collapses to empty masks when a small network starts from nothing; balanced
+cross entropy, Dice and an auxiliary loss that pulls the encoder's levels apart inside and outside the object do not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LossWeights:
 
 
 def mask_losses(logits: torch.Tensor, target: torch.Tensor, weights: LossWeights) -> torch.Tensor:
-    """Return weighted cross entropy plus soft Dice loss of each mask: (B, M, H, W) against (B, 1, H, W) in 0..1 gives (B, M)."""
+    """Weighted cross entropy plus soft Dice loss: logits (B, M, H, W), target (B, 1, H, W) in 0..1, result (B, M)."""
     share = target.mean(dim=(2, 3), keepdim=True).clamp(0.005, 0.995)
     pixel_weights = (target / (2 * share) + (1 - target) / (2 * (1 - share))) ** weights.balance
     target = target.expand_as(logits)
@@ -45,8 +45,8 @@ def mask_losses(logits: torch.Tensor, target: torch.Tensor, weights: LossWeights
 def frame_loss(decoded: Decoded, target: torch.Tensor, weights: LossWeights) -> torch.Tensor:
     """Return the loss of one frame's masks, predicted IoU and object score.
 
-    Of several candidate masks only the best is taught, but all learn to predict their IoU (as SAM does). Frames without the object teach
-    the object score and, at a quarter of the weight, an empty mask.
+    Of several candidate masks only the best is taught, but all learn to predict their IoU (as SAM does). Frames
+    without the object teach the object score and, at a quarter of the weight, an empty mask.
 
     Args:
         decoded: Output of the decoder for B objects.

@@ -1,4 +1,4 @@
-"""A clip through the network as the engine runs it: prompt on frame 0, then attend, decode, remember (layer: training)."""
+"""A clip through the network as the engine runs it: prompt frame 0, attend, decode, remember (layer: training)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,12 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> tupl
         outputs.append(decoded)
         if index < num_frames - 1:
             memory = steps.remember(
-                model, features, decoded.high_res, decoded.object_score, decoded.pointer, batch.kind != "mask" and index == 0
+                model,
+                features,
+                decoded.high_res,
+                decoded.object_score,
+                decoded.pointer,
+                batch.kind != "mask" and index == 0,
             )
             memories.append(memory)
     return outputs, everything

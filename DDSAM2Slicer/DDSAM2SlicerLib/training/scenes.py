@@ -1,8 +1,8 @@
-"""Anatomy-like label maps: tissues, nested organs with walls and lesions, vessels; seen as slices or over time (layer: training).
+"""Anatomy-like label maps: tissues, nested organs, lesions, vessels; as slices or over time (layer: training).
 
-A scene is a function of continuous coordinates, so its boundaries are sharp at any resolution. It is looked at along a path: through
-the slices of a volume, or through time, where a periodic displacement field beats and breathes. Related ideas: SynthSeg (Billot et al.
-2023), AnyStar (Dey et al. 2024), ScribblePrompt (Wong et al. 2024).
+A scene is a function of continuous coordinates, so its boundaries are sharp at any resolution. It is looked at along
+a path: through the slices of a volume, or through time, where a periodic displacement field beats and breathes.
+Related ideas: SynthSeg (Billot et al. 2023), AnyStar (Dey et al. 2024), ScribblePrompt (Wong et al. 2024).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from .fields import Dice, rotation, smooth_field
 
 COARSE = 2
-"""Fields are evaluated on a grid this much coarser than the frame; only their values, never labels, are interpolated."""
+"""Fields are evaluated on a grid this much coarser than the frame; their values are interpolated, labels never."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,9 @@ def _slice_path(dice: Dice, num_frames: int, size: int) -> torch.Tensor:
     points[..., 2] += depth.view(-1, 1, 1)
     bend = smooth_field(dice, 2, dice.uniform(1, 5), points)
     points[..., :2] += dice.uniform(0.0, 0.12) * bend.permute(1, 2, 3, 0)
-    drift = torch.cumsum(dice.normal(num_frames, 2) * dice.choice((0.0, 0.0, 0.005, 0.02)), 0)  # patient moved between slices
+    drift = torch.cumsum(
+        dice.normal(num_frames, 2) * dice.choice((0.0, 0.0, 0.005, 0.02)), 0
+    )  # patient moved between slices
     points[..., :2] += drift.view(-1, 1, 1, 2)
     return points
 
@@ -70,7 +72,9 @@ def _time_path(dice: Dice, num_frames: int, size: int) -> torch.Tensor:
     phase = torch.arange(num_frames) * (2 * math.pi / period) + dice.uniform(0, 2 * math.pi)
     fields = smooth_field(dice, 4, dice.uniform(0.8, 3.5), still).permute(1, 2, 3, 0)  # (1, h, w, 4)
     amplitude = dice.uniform(0.0, 0.12)
-    moved = amplitude * (torch.sin(phase).view(-1, 1, 1, 1) * fields[..., :2] + torch.cos(phase).view(-1, 1, 1, 1) * fields[..., 2:])
+    moved = amplitude * (
+        torch.sin(phase).view(-1, 1, 1, 1) * fields[..., :2] + torch.cos(phase).view(-1, 1, 1, 1) * fields[..., 2:]
+    )
     points = still.repeat(num_frames, 1, 1, 1)
     points[..., :2] += moved
     slide = dice.normal(1, 2) * dice.uniform(0.0, 0.1)
@@ -93,7 +97,9 @@ class _Canvas:
 
 def _refine(values: torch.Tensor) -> torch.Tensor:
     """Interpolate (C, T, h, w) functions to the frame's resolution."""
-    return F.interpolate(values.transpose(0, 1), scale_factor=COARSE, mode="bilinear", align_corners=False).transpose(0, 1)
+    return F.interpolate(values.transpose(0, 1), scale_factor=COARSE, mode="bilinear", align_corners=False).transpose(
+        0, 1
+    )
 
 
 def _tissues(dice: Dice, points: torch.Tensor) -> tuple[torch.Tensor, int]:

@@ -32,7 +32,7 @@ def validation_clips(settings: ClipSettings) -> tuple[Clip, ...]:
 
 @torch.no_grad()
 def validate(model: SAM2Base, settings: ClipSettings, folder: Path, step: int) -> dict[str, float]:
-    """Return mean Dice of tracked frames (``mask``, ``copy``) and of prompted frames (``box``, ``click``); writes a sheet."""
+    """Return mean Dice of tracked (``mask``, ``copy``) and prompted frames (``box``, ``click``); write a sheet."""
     model.eval()
     clips = validation_clips(settings)
     frames = torch.stack([clip.frames for clip in clips])

@@ -1,0 +1,50 @@
+"""From a training folder to the file that is shipped (layer: training)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from ..core.errors import InputError
+from ..model.architectures import ARCHITECTURES, build_model
+from ..model.checkpoint import save_checkpoint
+from .config import Recipe
+
+LOG = logging.getLogger(__name__)
+LICENCE = "Apache-2.0"
+
+
+def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int | None = None) -> None:
+    """Write the averaged weights of a run as fp16 safetensors that describe themselves.
+
+    Args:
+        recipe: The run's recipe; it goes into the file's header.
+        folder: Folder of the run.
+        output: File to write.
+        image_size: Input side the file asks for; by default that of the last stage begun.
+
+    Raises:
+        InputError: If the folder holds no checkpoint.
+    """
+    source = folder / "checkpoint.pt"
+    if not source.exists():
+        msg = f"{folder} holds no checkpoint.pt. Train first: ddsam2 train pretrain --config … --folder {folder}."
+        raise InputError(msg)
+    state = torch.load(source, map_location="cpu", weights_only=True)
+    spec = ARCHITECTURES[recipe.architecture].with_image_size(image_size or _size_at(recipe, state["step"]))
+    model = build_model(spec)
+    model.load_state_dict(state["average"])
+    metadata = {"recipe": recipe.to_dict(), "steps": state["step"], "data": "generated clips only", "licence": LICENCE}
+    save_checkpoint(model, output, metadata, half=True)
+    LOG.info("step %d written to %s (%.1f MB)", state["step"], output, output.stat().st_size / 1e6)
+
+
+def _size_at(recipe: Recipe, step: int) -> int:
+    """Return the input side of the stage that ``step`` ended in."""
+    for stage in recipe.stages:
+        if step <= stage.steps:
+            return stage.clip.size
+        step -= stage.steps
+    return recipe.stages[-1].clip.size

@@ -1,0 +1,53 @@
+"""Generated clips: reproducible, cut around a visible object, varied without losing it."""
+
+import pytest
+import torch
+
+from DDSAM2SlicerLib.training.clips import MIN_PROMPT_PX, ClipSettings, make_clips
+from DDSAM2SlicerLib.training.data import vary
+from DDSAM2SlicerLib.training.fields import Dice
+from DDSAM2SlicerLib.training.scenes import make_scene
+
+SMALL = ClipSettings(num_frames=3, size=64, scene_size=64, min_object_px=30)
+
+
+@pytest.fixture(scope="module")
+def some_clips():
+    return [clip for seed in range(12) for clip in make_clips(seed, SMALL)]
+
+
+def test_the_same_seed_gives_the_same_clips_and_another_seed_others():
+    first, again, other = (make_clips(seed, SMALL)[0] for seed in (3, 3, 4))
+    assert torch.equal(first.frames, again.frames)
+    assert torch.equal(first.masks, again.masks)
+    assert not torch.equal(first.frames, other.frames)
+
+
+def test_every_clip_shows_its_object_on_the_prompted_frame(some_clips):
+    assert len(some_clips) > 12
+    for clip in some_clips:
+        assert clip.frames.shape == clip.masks.shape == (3, 64, 64)
+        assert clip.frames.dtype == torch.uint8
+        assert int(clip.masks[0].sum()) >= MIN_PROMPT_PX
+
+
+def test_objects_move_and_fill_the_crop_like_the_engine_s(some_clips):
+    changed = sum(not torch.equal(clip.masks[0], clip.masks[-1]) for clip in some_clips)
+    share = torch.stack([clip.masks[0].float().mean() for clip in some_clips])
+    assert changed > 0.8 * len(some_clips)
+    assert 0.03 < share.median() < 0.5
+
+
+def test_a_scene_has_labels_at_every_frame_and_no_label_beyond_its_count():
+    scene = make_scene(Dice(5), num_frames=4, size=48)
+    assert scene.labels.shape == (4, 48, 48)
+    assert int(scene.labels.max()) < scene.num_labels
+
+
+def test_variation_turns_frames_and_masks_together(some_clips):
+    generator = torch.Generator().manual_seed(0)
+    clip = some_clips[0]
+    varied = [vary(clip, generator) for _ in range(8)]
+    for other in varied:
+        assert sorted(other.masks.sum(dim=(1, 2)).tolist()) == sorted(clip.masks.sum(dim=(1, 2)).tolist())
+    assert any(not torch.equal(other.masks, clip.masks) for other in varied)

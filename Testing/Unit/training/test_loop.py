@@ -1,0 +1,84 @@
+"""The training loop: recipes are validated, runs resume to the step, learning happens."""
+
+import csv
+
+import pytest
+import torch
+
+from DDSAM2SlicerLib.core.errors import DDSAM2Error, SettingsError
+from DDSAM2SlicerLib.training import validation
+from DDSAM2SlicerLib.training.config import Stage, load_recipe
+from DDSAM2SlicerLib.training.export import export_average
+from DDSAM2SlicerLib.training.loop import Trainer, learning_rate
+
+pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric (extra 'training')")
+
+RECIPE = """
+architecture = "hiera_nano"
+seed = 7
+validate_every = 1000
+[[stage]]
+name = "tiny"
+steps = {steps}
+clips_per_step = 2
+fresh_per_step = 1
+pool = 8
+warmup = 2
+clip = {{ num_frames = 2, size = 64, scene_size = 64, min_object_px = 30 }}
+"""
+
+
+@pytest.fixture
+def a_recipe(tmp_path):
+    def write(steps):
+        path = tmp_path / "recipe.toml"
+        path.write_text(RECIPE.format(steps=steps), encoding="utf-8")
+        return load_recipe(path)
+
+    return write
+
+
+def test_a_run_stops_saves_and_goes_on_at_the_same_step(a_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "NUM_CLIPS", 2)
+    Trainer(a_recipe(2), tmp_path / "run", num_workers=0, accelerator="cpu").run()
+    resumed = Trainer(a_recipe(3), tmp_path / "run", num_workers=0, accelerator="cpu")
+    assert resumed.step == 2
+    before = resumed.model.get_parameter("image_encoder.trunk.patch_embed.proj.weight").clone()
+    resumed.run()
+    assert resumed.step == 3
+    assert not torch.equal(before, resumed.model.get_parameter("image_encoder.trunk.patch_embed.proj.weight"))
+    rows = list(csv.DictReader((tmp_path / "run" / "log.csv").open()))
+    assert [row["step"] for row in rows] == ["2", "3"]
+    assert 0 < float(rows[0]["copy"]) <= 1
+    assert list((tmp_path / "run").glob("sheet_*.png"))
+    export_average(a_recipe(3), tmp_path / "run", tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").stat().st_size < 12e6
+
+
+def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
+    with pytest.raises(DDSAM2Error, match="Train first"):
+        export_average(a_recipe(1), tmp_path / "nothing", tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("seed = ", "cannot be read"),
+        ('architecture = "hiera_nano"\nseed = 1', "no \\[\\[stage\\]\\]"),
+        (RECIPE.format(steps=1).replace("warmup", "warmupp"), "Unknown training settings \\['warmupp'\\] for Stage"),
+        (RECIPE.format(steps=0), "must be at least 1"),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_is_refused(tmp_path, text, sentence):
+    path = tmp_path / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=sentence):
+        load_recipe(path)
+
+
+def test_the_learning_rate_warms_up_and_ends_low():
+    stage = Stage("s", steps=100, warmup=10, learning_rate=1.0, final_learning_rate=0.1)
+    rates = [learning_rate(stage, index) for index in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] < 0.11

@@ -1,0 +1,65 @@
+"""Losses reward the right mask, train empty frames and reach every part of the network."""
+
+import pytest
+import torch
+
+from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
+from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
+from DDSAM2SlicerLib.training.loop import set_image_size
+from DDSAM2SlicerLib.training.objective import LossWeights, mask_losses
+from DDSAM2SlicerLib.training.rollout import Batch, clip_loss, draw_box, draw_clicks
+
+
+def a_square(low=4, high=12, size=16):
+    mask = torch.zeros(1, 1, size, size)
+    mask[..., low:high, low:high] = 1
+    return mask
+
+
+def test_the_right_mask_costs_less_than_a_shifted_an_empty_and_a_full_one():
+    target = a_square()
+    right, shifted = (a_square(*edges) * 16 - 8 for edges in ((4, 12), (6, 14)))
+    costs = [
+        float(mask_losses(logits, target, LossWeights()))
+        for logits in (right, shifted, -8 + 0 * target, 8 + 0 * target)
+    ]
+    assert costs[0] < 0.01
+    assert costs[0] < costs[1] < min(costs[2:])
+
+
+def test_balance_makes_missing_a_small_object_cost_more():
+    target = a_square(7, 9)
+    empty = torch.full_like(target, -4.0)
+    plain, balanced = (float(mask_losses(empty, target, LossWeights(dice=0, balance=value))) for value in (0.0, 1.0))
+    assert balanced > 5 * plain
+
+
+def test_boxes_hold_the_object_and_first_clicks_lie_inside():
+    masks = torch.zeros(3, 32, 32, dtype=torch.bool)
+    masks[:, 8:24, 10:20] = True
+    generator = torch.Generator().manual_seed(1)
+    box, labels = draw_box(masks, generator)
+    assert labels.tolist() == [[2, 3]] * 3
+    assert torch.all((box[:, 0] - torch.tensor([10.0, 8.0])).abs() < 8)
+    points, kinds = draw_clicks(masks, 3, generator)
+    for mask, places, signs in zip(masks, points, kinds, strict=True):
+        for (x, y), sign in zip(places.tolist(), signs.tolist(), strict=True):
+            assert bool(mask[int(y), int(x)]) == bool(sign)
+    assert kinds[:, 0].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["mask", "box", "click", "clicks"])
+def test_the_loss_of_a_clip_is_finite_and_reaches_encoder_and_decoder(kind):
+    torch.manual_seed(0)
+    model = build_model(ARCHITECTURES["hiera_nano"])
+    set_image_size(model, 64)
+    model.train()
+    clips = [
+        make_clips(seed, ClipSettings(num_frames=2, size=64, scene_size=64, min_object_px=30))[0] for seed in (0, 1)
+    ]
+    batch = Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), kind)
+    loss = clip_loss(model, batch, LossWeights(), torch.Generator().manual_seed(0))
+    loss.backward()
+    assert torch.isfinite(loss)
+    for name in ("image_encoder.trunk.patch_embed.proj.weight", "sam_mask_decoder.mask_tokens.weight"):
+        assert float(model.get_parameter(name).grad.abs().sum()) > 0, name
