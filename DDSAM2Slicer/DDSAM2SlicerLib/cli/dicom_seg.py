@@ -35,8 +35,8 @@ def write_dicom_segmentation(path: str | Path, labels: Labels) -> None:
         raise OutputError(msg)
     datasets = {file: pydicom.dcmread(file) for file, _ in labels.image.sources}
     for dataset in datasets.values():
-        if not dataset.get("SpecificCharacterSet"):  # an empty one means plain ASCII; highdicom refuses it
-            dataset.SpecificCharacterSet = "ISO_IR 6"
+        if not dataset.get("SpecificCharacterSet"):  # empty means ASCII; highdicom refuses that
+            dataset.SpecificCharacterSet = "ISO_IR 100"
     try:
         segmentation = highdicom.seg.Segmentation(
             source_images=list(datasets.values()),

@@ -50,6 +50,13 @@ class Labels:
         """RGB of an object, from 0 to 1."""
         return self.colours.get(object_id, COLOURS[(object_id - 1) % len(COLOURS)])
 
+    def moved_to(self, image: Image) -> Labels:
+        """Return the same masks on the grid of the volume whose slices were taken as times; else unchanged."""
+        if image.num_times == self.image.num_times:
+            return self
+        masks = {object_id: mask.swapaxes(0, 1) for object_id, mask in self.masks.items()}
+        return Labels(image, masks, self.names, self.colours)
+
     @property
     def has_overlap(self) -> bool:
         """Whether a voxel belongs to more than one object."""

@@ -1,0 +1,188 @@
+"""Run the engine over volumes, clips and 3D+t series, and collect what it finds (layer: cli)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.plan import Direction, FrameRange
+from ..core.prompts import PromptSet
+from . import console
+from .labels import Labels
+from .prompting import SeedMask
+from .stack import Stack
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to propagate.
+
+    Attributes:
+        prompts: Prompts on frames of one time point, or on frames of a clip.
+        frame_range: Frames to visit.
+        direction: Where to run from the prompts.
+        time: Time point the prompts belong to.
+    """
+
+    prompts: PromptSet
+    frame_range: FrameRange
+    direction: Direction = Direction.BOTH
+    time: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One object on one frame of one time point, as found."""
+
+    object_id: int
+    time: int
+    frame: int
+    area_px: int
+    iou: float
+    object_score: float
+    overlap: float
+    ended: bool
+
+    @property
+    def score(self) -> float:
+        """How sure the mask is: predicted IoU times the probability that the object is there at all."""
+        return self.iou * self.object_score
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Everything a propagation found.
+
+    Attributes:
+        stack: The frames.
+        plan: What was asked for.
+        labels: Masks on the grid of ``stack.image``.
+        measured: One entry per object, frame and time point, sorted by them.
+        was_stopped: Whether the user stopped it before the end.
+    """
+
+    stack: Stack
+    plan: Plan
+    labels: Labels
+    measured: tuple[Measured, ...]
+    was_stopped: bool = False
+
+
+@dataclass
+class _Collector:
+    """Takes results as they come."""
+
+    stack: Stack
+    masks: dict[int, NDArray[np.bool_]] = field(default_factory=dict)
+    found: dict[tuple[int, int, int], Measured] = field(default_factory=dict)
+
+    def add(self, result: Any, time: int, frame: int) -> None:
+        """Store the masks of one frame; what comes again replaces what was there."""
+        shape = (self.stack.image.num_times, *self.stack.image.geometry.shape_kji)
+        if self.stack.axis is None:
+            time = frame
+        for object_id, mask, score in zip(result.object_ids, result.masks, result.scores, strict=True):
+            whole = self.masks.setdefault(object_id, np.zeros(shape, bool))
+            self.stack.view(whole, time, frame)[...] = mask
+            area_px = int(np.count_nonzero(mask))
+            self.found[object_id, time, frame] = Measured(
+                object_id, time, frame, area_px, score.iou, score.object_score, score.overlap, score.ended
+            )
+
+    def finish(self, plan: Plan, seed: SeedMask | None, was_stopped: bool) -> Outcome:
+        """Wrap everything up; objects that were not reached before a stop are empty."""
+        shape = (self.stack.image.num_times, *self.stack.image.geometry.shape_kji)
+        masks = {one: self.masks.get(one, np.zeros(shape, bool)) for one in plan.prompts.object_ids}
+        labels = Labels(self.stack.image, masks, *((seed.names, seed.colours) if seed else ()))
+        measured = tuple(self.found[key] for key in sorted(self.found))
+        return Outcome(self.stack, plan, labels, measured, was_stopped)
+
+
+def track(
+    stack: Stack,
+    plan: Plan,
+    predictor: Any,
+    is_stopped: Callable[[], bool] = lambda: False,
+    seed: SeedMask | None = None,
+) -> Outcome:
+    """Propagate over a volume or a clip, or over both axes of a 3D+t series.
+
+    Args:
+        stack: The frames.
+        plan: Prompts, range and direction.
+        predictor: The engine's, or anything with its ``open``.
+        is_stopped: Asked before every frame; when true, what was finished is returned.
+        seed: Gives names and colours to the objects.
+    """
+    collector = _Collector(stack)
+    session = predictor.open(stack.source(plan.time))
+    session.set_prompts(plan.prompts)
+    progress = console.Progress(len(plan.frame_range))
+    seen = set()
+    for result in session.propagate(plan.direction, plan.frame_range, cancel=is_stopped):
+        collector.add(result, plan.time, result.frame)
+        if result.frame not in seen:
+            seen.add(result.frame)
+            progress.advance()
+    progress.finish()
+    if stack.image.is_series and not is_stopped():
+        _track_through_time(collector, plan, predictor, is_stopped)
+    return collector.finish(plan, seed, is_stopped())
+
+
+def _track_through_time(collector: _Collector, plan: Plan, predictor: Any, is_stopped: Callable[[], bool]) -> None:
+    """Follow the masks of one time point, slice by slice, through all the others."""
+    stack = collector.stack
+    slices = {}
+    for frame in plan.frame_range:
+        prompts = PromptSet.empty()
+        for object_id, masks in collector.masks.items():
+            mask = stack.view(masks, plan.time, frame)
+            prompts = prompts.with_mask(object_id, plan.time, mask.copy()) if mask.any() else prompts
+        if prompts.prompts:
+            slices[frame] = prompts
+    progress = console.Progress(len(slices) * (stack.image.num_times - 1))
+    for frame, prompts in slices.items():
+        session = predictor.open(stack.series.at_slice(frame))
+        session.set_prompts(prompts)
+        seen = {plan.time}
+        for result in session.propagate(Direction.BOTH, cancel=is_stopped):
+            if result.frame == plan.time:
+                continue  # keeps the scores of the pass through the slices
+            collector.add(result, result.frame, frame)
+            if result.frame not in seen:
+                seen.add(result.frame)
+                progress.advance()
+        if is_stopped():
+            break
+    progress.finish()
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a request to stop after the frame at hand; a second one interrupts at once."""
+    pressed = []
+
+    def remember(number: int, frame: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+        console.note("\nStopping after this frame; press Ctrl-C again to give up at once.")
+
+    try:
+        before = signal.signal(signal.SIGINT, remember)
+    except ValueError:  # not the main thread: nobody can press Ctrl-C here
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
