@@ -80,7 +80,7 @@ def test_items_of_different_size_are_refused(make):
 def test_volumes_on_different_grids_are_refused(make):
     browser, sequence = make.sequence([np.zeros((2, 4, 4), np.uint8)] * 3)
     sequence.GetNthDataNode(2).SetSpacing(2, 1, 1)
-    with pytest.raises(GeometryError, match="Item 2 .* not on the grid of item 0"):
+    with pytest.raises(GeometryError, match=r"Item 2 .* not on the grid of item 0"):
         sequences.frames_of_sequence(browser)
 
 

@@ -1,0 +1,46 @@
+"""Measurements become a table, and a chart that shows them over frame or time."""
+
+import numpy as np
+import pytest
+
+from DDSAM2SlicerLib.core.errors import InputError
+
+slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core wheel: pip install '.[slicer]'")
+from DDSAM2SlicerLib.mrml import tables  # noqa: E402 (needs slicer)
+
+AREA = "blood area [mm2]"
+
+
+def test_table_and_chart_come_back_with_the_scene(make, tmp_path):
+    table = tables.create_table("heart", {AREA: [10.5, 9, 8]}, [4, 5, 6], ("time [s]", [0, 0.5, 1]))
+    tables.create_chart(table, "time [s]", {AREA: (1, 0.5, 0)}, "area [mm2]")
+    make.reload(tmp_path)
+    chart = slicer.util.getNode("heart chart")
+    series = chart.GetNthPlotSeriesNode(0)
+    assert (series.GetXColumnName(), series.GetYColumnName()) == ("time [s]", AREA)
+    assert series.GetColor() == (1, 0.5, 0)
+    table = series.GetTableNode()
+    np.testing.assert_array_equal(tables.read_column(table, "frame"), [4, 5, 6])
+    np.testing.assert_array_equal(tables.read_column(table, "time [s]"), [0, 0.5, 1])
+    np.testing.assert_array_equal(tables.read_column(table, AREA), [10.5, 9, 8])
+
+
+def test_an_updated_table_keeps_its_node_and_plots(scene):
+    table = tables.create_table("heart", {AREA: [1, 2]}, [0, 1])
+    chart = tables.create_chart(table, "frame", {AREA: (1, 0, 0)}, "area [mm2]")
+    tables.update_table(table, {AREA: [1, 2, 3]}, [0, 1, 2])
+    np.testing.assert_array_equal(tables.read_column(table, AREA), [1, 2, 3])
+    assert chart.GetNthPlotSeriesNode(0).GetTableNode() is table
+
+
+def test_a_column_of_another_length_is_refused_before_anything_changes(scene):
+    table = tables.create_table("heart", {AREA: [1, 2]}, [0, 1])
+    with pytest.raises(InputError, match=r"'blood area \[mm2\]' has shape \(3,\); 2 frames need 2 values"):
+        tables.update_table(table, {AREA: [1, 2, 3]}, [0, 1])
+    np.testing.assert_array_equal(tables.read_column(table, AREA), [1, 2])
+
+
+def test_a_column_that_is_missing_is_named(scene):
+    table = tables.create_table("heart", {AREA: [1, 2]}, [0, 1])
+    with pytest.raises(InputError, match=r"no column 'volume' \(it has: frame, blood area \[mm2\]\)"):
+        tables.create_chart(table, "frame", {"volume": (1, 0, 0)}, "volume [ml]")
