@@ -106,6 +106,15 @@ def test_boundaries_within_the_davis_tolerance_match():
     assert near.mean == pytest.approx((56 / 72 + 1) / 2)
 
 
+@pytest.mark.parametrize(("shift", "f"), [(3, 1), (4, 0)])
+def test_davis_tolerance_grows_with_the_frame(shift, f):
+    # Diagonal 283, times 0.008, rounded up: three pixels.
+    one, other = np.zeros((200, 200), bool), np.zeros((200, 200), bool)
+    one[:, :50] = True
+    other[:, : 50 + shift] = True
+    assert metrics.j_and_f(one, other).f == f
+
+
 def test_boundary_measure_counts_literal_pixels():
     one, other = np.zeros((1, 8), bool), np.zeros((1, 8), bool)
     one[0, 0:3] = True

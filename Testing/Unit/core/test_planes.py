@@ -104,6 +104,14 @@ def test_covering_stack_is_centred_on_the_volume():
     assert planes.pixel_to_ras(0)[:3, 3].tolist() == [-1.5, -0.5, -1.5]
 
 
+@pytest.mark.parametrize(("offset", "expected"), [(-0.45, [1, 2, 3]), (0.45, [1, 2, 3]), (0.55, [2, 3, 0])])
+def test_labels_are_taken_from_the_voxel_a_pixel_lies_in(offset, expected):
+    labelmap = np.array([[[1, 2, 3]]], np.uint8)
+    geometry = VolumeGeometry((1, 1, 3), np.eye(4))
+    planes = PlaneFrames(labelmap, geometry, (offset, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 1), 1, (1, 3), IDENTITY)
+    assert planes.from_volume(labelmap, 0).tolist() == [expected]
+
+
 def test_pixels_between_voxels_are_interpolated():
     volume = np.zeros((1, 1, 3), np.uint8)
     volume[0, 0] = [0, 100, 200]
