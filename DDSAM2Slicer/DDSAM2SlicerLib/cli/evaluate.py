@@ -24,7 +24,6 @@ from ..core.masks import most_interior_point
 from ..core.metrics import dice
 from ..core.plan import Direction
 from ..core.prompts import Box, Point, PromptSet
-from ..core.settings import EngineSettings
 from . import console
 from .baselines import BASELINES
 from .tasks import Task, iter_tasks
@@ -209,17 +208,3 @@ def _start_worker(load: Callable[[int], Any], threads: int, methods: tuple[str, 
 def _score_in_worker(task: Task) -> dict[str, Any]:
     """Score one task with what ``_start_worker`` prepared."""
     return score_task(task, _worker["methods"], _worker["predictor"])
-
-
-class PredictorLoader:
-    """Loads a predictor when called with a number of threads; can be sent to another process."""
-
-    def __init__(self, model: str, device: str = "auto") -> None:
-        """Remember what to load."""
-        self.model, self.device = model, device
-
-    def __call__(self, threads: int) -> Any:
-        """Load it."""
-        from ..engine.factory import load_predictor
-
-        return load_predictor(self.model, device=self.device, settings=EngineSettings(threads=threads))

@@ -15,9 +15,6 @@ from .stack import make_stack
 from .tracking import Outcome, Plan, stop_on_interrupt, track
 from .writers import prepare_output
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
 
 @dataclass(frozen=True)
 class Request:

@@ -80,8 +80,8 @@ def make_stack(image: Image, axis: str = "auto", seed_kji: NDArray | None = None
 
     Args:
         image: The image.
-        axis: One of AXES; ``auto`` takes time for clips, else the axis along which the seed mask is flat, else the one of
-            thick slices, else k. ``time`` makes frames in time of the slices of a volume along k.
+        axis: One of AXES; ``auto`` takes time for clips, else the axis along which the seed mask is flat, else the one
+            of thick slices, else k. ``time`` makes frames in time of the slices of a volume along k.
         seed_kji: Labels (K, J, I) of the seed mask, if there is one.
 
     Raises:
@@ -125,5 +125,8 @@ def _check_stack(stack: Stack) -> None:
         raise InputError(msg)
     if stack.source().num_frames < 2:
         where = "in time" if stack.axis is None else f"along axis {stack.axis.value}"
-        msg = f"{path} has only one frame {where}; a propagation needs at least two. Choose another --axis, or give a volume."
+        msg = (
+            f"{path} has only one frame {where}; a propagation needs at least two. "
+            "Choose another --axis, or give a volume."
+        )
         raise InputError(msg)
