@@ -44,6 +44,10 @@ class OutputError(DDSAM2Error):
     """A result that cannot be written."""
 
 
+class WorkerError(DDSAM2Error):
+    """A worker process that cannot be started or understood, stopped, or met a fault of its own."""
+
+
 class NonFiniteVoxelsWarning(UserWarning):
     """An image holds NaN or infinite voxels; they were mapped to the ends of the intensity window."""
 

@@ -101,12 +101,13 @@ def fill_holes(mask: NDArray, max_size_px: int | None = None) -> NDArray[np.bool
     return mask | is_hole[labels]
 
 
-def squared_distance_to(mask: NDArray, spacing: Sequence[float]) -> NDArray[np.float64]:
+def squared_distance_to(mask: NDArray, spacing: Sequence[float], limit: float = np.inf) -> NDArray[np.float64]:
     """Exact squared distance of every cell of an array to the nearest cell of a mask; infinite if the mask is empty.
 
     Args:
         mask: Array of any number of axes.
         spacing: Cell size per array axis, in the order of the axes.
+        limit: Distances above it need not be exact, they may come out larger; a small limit saves time.
     """
     squared = np.where(np.asarray(mask) != 0, 0.0, np.inf)
     for axis, step in enumerate(spacing):
@@ -115,7 +116,7 @@ def squared_distance_to(mask: NDArray, spacing: Sequence[float]) -> NDArray[np.f
         # Lower envelope of parabolas by trying every shift; a shift longer than all distances cannot help any more.
         for shift in range(1, len(lines)):
             gap = (shift * step) ** 2
-            if gap >= nearest.max():
+            if gap > limit**2 or gap >= nearest.max():
                 break
             np.minimum(nearest[shift:], lines[:-shift] + gap, out=nearest[shift:])
             np.minimum(nearest[:-shift], lines[shift:] + gap, out=nearest[:-shift])

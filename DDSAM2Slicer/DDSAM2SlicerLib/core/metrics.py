@@ -198,4 +198,4 @@ def _fraction_near(edge: NDArray[np.bool_], target: NDArray[np.bool_], radius: i
         return 1.0
     if not target.any():
         return 0.0
-    return float(np.mean(squared_distance_to(target, (1, 1))[edge] <= radius**2))
+    return float(np.mean(squared_distance_to(target, (1, 1), radius)[edge] <= radius**2))

@@ -144,6 +144,14 @@ def test_distances_agree_with_all_pairs(shape):
     np.testing.assert_allclose(squared_distance_to(mask, spacing), pairs.reshape(shape), atol=1e-12)
 
 
+def test_limit_leaves_near_distances_exact_and_far_ones_beyond_it():
+    mask = np.random.default_rng(3).random((30, 30)) > 0.98
+    exact, limited = squared_distance_to(mask, (1, 1)), squared_distance_to(mask, (1, 1), limit=3)
+    assert (exact > 9).any()
+    assert limited[exact <= 9].tolist() == exact[exact <= 9].tolist()
+    assert (limited[exact > 9] > 9).all()
+
+
 def test_distance_to_nothing_is_infinite():
     assert np.isinf(squared_distance_to(np.zeros((3, 4)), (1, 1))).all()
 
