@@ -62,7 +62,7 @@ class EngineSettings(Settings):
 
     zoom: bool = option(True, "Show the network a square crop around the object instead of the whole frame.")
     zoom_margin: float = option(0.5, "Side of the object divided by the side of the crop.", low=0.05, high=1.0)
-    min_crop_px: int = option(96, "Smallest side of the crop, in pixels of the frame.", low=8)
+    min_crop_px: int = option(16, "Smallest side of the crop, in pixels of the frame.", low=8)
     memory_rule: str = option(
         "recent",
         "Which earlier frames condition the next one.",
