@@ -164,7 +164,9 @@ class Layer:
 
     def voxels_of(self, label: int) -> NDArray[np.intp]:
         """(N, 3) voxels of the grid that carry a label; the layer must be on the grid."""
-        return np.argwhere(self.array == label)[:, ::-1] + self.start - self.shift
+        # Much faster than argwhere on a large array.
+        kji = np.unravel_index(np.flatnonzero(self.array.reshape(-1) == label), self.array.shape)
+        return np.stack(kji[::-1], axis=1) + self.start - self.shift
 
     def _locate(self, ijk: Indices) -> Indices:
         if self.is_on_grid:
@@ -203,6 +205,21 @@ def read_segment(segmentation_node, segment_id: str, ijk: Indices, grid: VolumeG
     return layer.read(ijk) == segment_of(segmentation_node, segment_id).GetLabelValue()
 
 
+def read_whole_segment(segmentation_node, segment_id: str, grid: VolumeGeometry) -> NDArray[np.bool_]:
+    """A segment as a (K, J, I) mask on the grid, a new array."""
+    label = segment_of(segmentation_node, segment_id).GetLabelValue()
+    layer = layer_of(segmentation_node, segment_id, grid)
+    if layer is None or layer.array.size == 0:
+        return np.zeros(grid.shape_kji, bool)
+    if layer.is_on_grid:
+        array, first = _padded(layer, grid.shape_kji, layer.array.dtype)
+        i, j, k = layer.shift - first
+        depth, height, width = grid.shape_kji
+        return array[k : k + depth, j : j + height, i : i + width] == label
+    ijk = tuple(np.ogrid[tuple(slice(size) for size in grid.shape_kji[::-1])])
+    return np.ascontiguousarray((layer.read(ijk) == label).transpose(2, 1, 0))
+
+
 def put_on_grid(segmentation_node, segment_id: str, grid: VolumeGeometry) -> Layer:
     """Make a segment's layer reach over the whole grid, so that any voxel can be written; labels stay as they are.
 
@@ -227,8 +244,7 @@ def put_on_grid(segmentation_node, segment_id: str, grid: VolumeGeometry) -> Lay
         array, first = _padded(layer, grid.shape_kji, np.promote_types(dtype, layer.array.dtype))
         matrix = layer.matrix
     else:
-        ijk = tuple(np.ogrid[tuple(slice(size) for size in grid.shape_kji[::-1])])
-        array = np.ascontiguousarray((layer.read(ijk) == label).transpose(2, 1, 0).astype(np.uint8))
+        array = read_whole_segment(segmentation_node, segment_id, grid).astype(np.uint8)
         matrix = grid.ijk_to_ras
         sharing, label = [segment_id], 1
     image = create_image(array, first, matrix)

@@ -13,7 +13,7 @@ from ..core.errors import InputError
 from ..core.frames import FrameSource
 from ..core.geometry import VolumeGeometry
 from .editing import DEFAULT_RULES, EditRules, LabelmapEditor
-from .labelmaps import read_segment, segment_of
+from .labelmaps import read_segment, read_whole_segment, segment_of
 from .transforms import local_to_world, matrix_to_vtk, share_transform
 from .volumes import local_geometry, volume_array, volume_geometry
 
@@ -159,12 +159,10 @@ def place_on_volume(segmentation_node, volume_node) -> None:
 
 def read_volume_mask(segmentation_node, segment_id: str, volume_node) -> NDArray[np.bool_]:
     """A segment as a (K, J, I) mask on the grid of a volume; the nearest voxel where the grids differ."""
-    segment_of(segmentation_node, segment_id)
     geometry = volume_geometry(volume_node)
     to_local = np.linalg.inv(local_to_world(segmentation_node))
     grid = VolumeGeometry(geometry.shape_kji, to_local @ geometry.ijk_to_ras)
-    ijk = tuple(np.ogrid[tuple(slice(size) for size in grid.shape_kji[::-1])])
-    return np.ascontiguousarray(read_segment(segmentation_node, segment_id, ijk, grid).transpose(2, 1, 0))
+    return read_whole_segment(segmentation_node, segment_id, grid)
 
 
 def read_frame_mask(segmentation_node, segment_id: str, frames: FrameSource, index: int) -> NDArray[np.bool_]:

@@ -169,7 +169,9 @@ def test_a_curve_without_area_is_refused(scene, frames):
 
 
 def test_a_hole_of_a_self_crossing_outline_stays_open():
-    outline = np.array([(0.5, 0.5), (8.5, 0.5), (8.5, 8.5), (0.5, 8.5), (0.5, 0.5), (3.5, 3.5), (3.5, 5.5), (5.5, 5.5), (5.5, 3.5), (3.5, 3.5)])
+    outer = [(0.5, 0.5), (8.5, 0.5), (8.5, 8.5), (0.5, 8.5), (0.5, 0.5)]
+    inner = [(3.5, 3.5), (3.5, 5.5), (5.5, 5.5), (5.5, 3.5), (3.5, 3.5)]
+    outline = np.array(outer + inner)
     mask = markups.fill_polygon(outline, 10, 10)
     assert mask[2, 2]
     assert not mask[4, 4]

@@ -90,6 +90,15 @@ def test_browser_without_volumes_is_refused(scene):
         sequences.frames_of_sequence(browser)
 
 
+def test_trap_5_a_segmentation_sequence_cannot_be_saved_alone(a_clip, tmp_path):
+    _, browser, sequence = a_clip
+    output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
+    storage = slicer.vtkMRMLVolumeSequenceStorageNode()
+    slicer.mrmlScene.AddNode(storage)
+    storage.SetFileName(str(tmp_path / "result.seq.nrrd"))
+    assert not storage.WriteData(output), "Slicer can do it now: offer .seq.nrrd beside the scene file"
+
+
 def test_trap_5_segmentation_sequence_of_a_clip_survives_a_saved_scene(make, a_clip, tmp_path):
     phantom, browser, sequence = a_clip
     frames = sequences.frames_of_sequence(browser)
