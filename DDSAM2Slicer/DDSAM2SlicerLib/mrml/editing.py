@@ -111,7 +111,6 @@ class LabelmapEditor:
             display_node: Tells which segments are visible; by default the segmentation's own.
         """
         self._node = segmentation_node
-        self._segmentation = segmentation_node.GetSegmentation()
         self._grid = grid
         self._rules = rules
         self._voxels = voxels
@@ -121,6 +120,11 @@ class LabelmapEditor:
         if rules.intensity_range is not None and (voxels is None or voxels.shape != grid.shape_kji):
             msg = "An intensity range limits where voxels may change, but the image has no single grey value per voxel."
             raise InputError(msg)
+
+    @property
+    def _segmentation(self):
+        """Asked for anew: undo and sequences may exchange it."""
+        return self._node.GetSegmentation()
 
     def replace(self, segment_id: str, pixel_to_ijk: NDArray, mask: NDArray) -> None:
         """Make a segment look like the mask (H, W) on one frame; the (4, 4) matrix maps pixels to voxel indices."""

@@ -78,10 +78,7 @@ class SegmentWriter:
         self._editor.finish()
 
     def _segment(self, object_id: int) -> str:
-        if object_id not in self._segment_ids:
-            msg = f"Object {object_id} has no segment (objects: {sorted(self._segment_ids)}). Give it one first."
-            raise InputError(msg)
-        return self._segment_ids[object_id]
+        return segment_of_object(self._segment_ids, object_id)
 
     def _start(self) -> None:
         if self._is_started:
@@ -179,6 +176,14 @@ def frames_with_segment(segmentation_node, segment_id: str, frames: FrameSource)
     """Frames on which a segment shows at least one pixel."""
     indices = range(frames.num_frames)
     return [index for index in indices if read_frame_mask(segmentation_node, segment_id, frames, index).any()]
+
+
+def segment_of_object(segment_ids: Mapping[int, str], object_id: int) -> str:
+    """Segment an object is written to; InputError if it has none."""
+    if object_id not in segment_ids:
+        msg = f"Object {object_id} has no segment (objects: {sorted(segment_ids)}). Give it one first."
+        raise InputError(msg)
+    return segment_ids[object_id]
 
 
 def check_frame_mask(mask: NDArray, frames: FrameSource, index: int, object_id: int) -> None:

@@ -14,7 +14,8 @@ from ..core.frames import FrameSource, SeriesFrames, TimeFrames
 from ..core.geometry import Axis, VolumeGeometry
 from ..core.intensity import IntensityMapping
 from .editing import DEFAULT_RULES, EditRules, LabelmapEditor
-from .segmentations import check_frame_mask, pixel_to_ras_mm
+from .segmentations import check_frame_mask, pixel_to_ras_mm, segment_of_object
+from .sequence_history import SequenceHistory, show_item
 from .transforms import local_to_world, share_transform
 from .volumes import displayed_mapping, local_geometry, volume_array
 
@@ -145,6 +146,7 @@ class SequenceWriter:
         segmentation_sequence,
         segment_ids: Mapping[int, str],
         rules: EditRules = DEFAULT_RULES,
+        history: SequenceHistory | None = None,
     ) -> None:
         """Check the nodes; nothing is changed before the first mask.
 
@@ -154,6 +156,7 @@ class SequenceWriter:
             segmentation_sequence: Segmentations, as from ``create_segmentation_sequence``.
             segment_ids: Segment of each object.
             rules: Editable area and overwrite mode; visible means visible in the proxy.
+            history: Remembers the items as they were, as one step.
         """
         expected, given = volume_sequence.GetNumberOfDataNodes(), segmentation_sequence.GetNumberOfDataNodes()
         if expected != given:
@@ -165,6 +168,10 @@ class SequenceWriter:
         self._browser, self._volumes, self._segmentations = browser, volume_sequence, segmentation_sequence
         self._segment_ids, self._rules = dict(segment_ids), rules
         self._geometry = sequence_geometry(browser, volume_sequence)
+        self._history = history
+        self._editors: dict[int, LabelmapEditor] = {}
+        if history is not None:
+            history.begin()
 
     def write_frame(self, item: int, frames: FrameSource, index: int, masks: Mapping[int, NDArray]) -> None:
         """Replace what the segments of one item show on one frame.
@@ -180,17 +187,28 @@ class SequenceWriter:
         editor = self._editor(item)
         pixel_to_ijk = self._geometry.ras_to_ijk @ pixel_to_ras_mm(frames, index)
         for object_id, mask in masks.items():
-            editor.replace(self._segment_ids[object_id], pixel_to_ijk, mask)
+            editor.replace(self._segment(object_id), pixel_to_ijk, mask)
         self._show(item)
 
     def write_volume(self, item: int, masks: Mapping[int, NDArray]) -> None:
         """Replace the segments of one item by whole (K, J, I) masks."""
         editor = self._editor(item)
         for object_id, mask in masks.items():
-            editor.replace_all(self._segment_ids[object_id], np.asarray(mask))
+            editor.replace_all(self._segment(object_id), np.asarray(mask))
         self._show(item)
 
+    def finish(self) -> None:
+        """Bring closed surfaces up to date; call it once after the last frame."""
+        for item, editor in self._editors.items():
+            editor.finish()
+            self._show(item)
+
+    def _segment(self, object_id: int) -> str:
+        return segment_of_object(self._segment_ids, object_id)
+
     def _editor(self, item: int) -> LabelmapEditor:
+        if item in self._editors:
+            return self._editors[item]
         volume = self._volumes.GetNthDataNode(item)
         node = self._segmentations.GetNthDataNode(item)
         if volume is None or node is None:
@@ -200,13 +218,14 @@ class SequenceWriter:
         array = volume_array(volume) if self._rules.intensity_range is not None else None
         proxy = self._browser.GetProxyNode(self._segmentations)
         display = proxy.GetDisplayNode() if proxy is not None else None
-        return LabelmapEditor(node, grid, self._rules, array, display)
+        if self._history is not None:
+            self._history.remember(item)
+        self._editors[item] = LabelmapEditor(node, grid, self._rules, array, display)
+        return self._editors[item]
 
     def _show(self, item: int) -> None:
         """Refresh the proxy if it shows this item."""
-        self._segmentations.Modified()
-        if self._browser.GetSelectedItemNumber() == item:
-            slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self._browser)
+        show_item(self._browser, self._segmentations, item)
 
 
 def _volumes_of(sequence) -> list:

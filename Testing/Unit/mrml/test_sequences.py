@@ -16,6 +16,7 @@ slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core w
 from DDSAM2SlicerLib.mrml import sequences  # noqa: E402 (needs slicer)
 from DDSAM2SlicerLib.mrml.editing import EditRules, Overwrite  # noqa: E402
 from DDSAM2SlicerLib.mrml.segmentations import read_volume_mask  # noqa: E402
+from DDSAM2SlicerLib.mrml.sequence_history import SequenceHistory  # noqa: E402
 
 SEGMENTS = [("blood", "Blood", (1.0, 0.0, 0.0)), ("muscle", "Muscle", (0.0, 1.0, 0.0))]
 OBJECTS = {1: "blood", 2: "muscle"}
@@ -179,12 +180,62 @@ def test_overwrite_mode_holds_in_sequences_too(a_clip):
     assert read_volume_mask(proxy, "muscle", volume).all()
 
 
+def test_undo_and_redo_restore_every_item_to_the_bit(a_clip):
+    phantom, browser, sequence = a_clip
+    frames = sequences.frames_of_sequence(browser)
+    output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
+    first = sequences.SequenceWriter(browser, sequence, output, OBJECTS)
+    for time in range(5):
+        first.write_frame(time, frames, time, {1: phantom.labels[time] == 1, 2: phantom.labels[time] > 0})
+    history = SequenceHistory(browser, output)
+    assert not history.undo()
+    second = sequences.SequenceWriter(browser, sequence, output, OBJECTS, history=history)
+    for time in (1, 2, 3):
+        second.write_frame(time, frames, time, {1: phantom.labels[time] == 2})
+    assert history.undo()
+    assert not history.can_undo
+    _check_items(phantom.labels[:, None], browser, sequence, output)
+    assert history.redo()
+    browser.SetSelectedItemNumber(2)
+    mask = read_volume_mask(browser.GetProxyNode(output), "blood", browser.GetProxyNode(sequence))
+    np.testing.assert_array_equal(mask[0], phantom.labels[2] == 2)
+
+
+def test_surfaces_of_items_follow_when_finished(a_series):
+    phantom, browser, sequence = a_series
+    output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
+    sequences.SequenceWriter(browser, sequence, output, OBJECTS).write_volume(1, {1: phantom.labels[1] == 1})
+    output.GetNthDataNode(1).CreateClosedSurfaceRepresentation()
+    old = _surface_points(output, 1)
+    writer = sequences.SequenceWriter(browser, sequence, output, OBJECTS)
+    half = phantom.labels[1] == 1
+    half[:3] = False
+    writer.write_volume(1, {1: half})
+    writer.finish()
+    assert 0 < _surface_points(output, 1) < old
+
+
+def test_an_object_without_a_segment_is_named(a_clip):
+    _, browser, sequence = a_clip
+    output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
+    writer = sequences.SequenceWriter(browser, sequence, output, OBJECTS)
+    with pytest.raises(InputError, match="Object 7 has no segment"):
+        writer.write_volume(0, {7: np.ones((1, 24, 24), bool)})
+    with pytest.raises(InputError, match="Item 5 does not exist"):
+        writer.write_volume(5, {1: np.ones((1, 24, 24), bool)})
+
+
 def test_sequence_of_another_length_is_refused(make, a_clip):
     _, browser, sequence = a_clip
     output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
     output.RemoveDataNodeAtValue("0.5")
     with pytest.raises(InputError, match=r"'result' has 4 items, the volumes 'images' have 5"):
         sequences.SequenceWriter(browser, sequence, output, OBJECTS)
+
+
+def _surface_points(output, item):
+    segment = output.GetNthDataNode(item).GetSegmentation().GetSegment("blood")
+    return segment.GetRepresentation("Closed surface").GetNumberOfPoints()
 
 
 SAVED = (
