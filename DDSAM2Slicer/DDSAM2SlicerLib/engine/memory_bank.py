@@ -127,7 +127,7 @@ class MemoryBank:
         """Forget all objects but some."""
         self.num_objects = len(rows)
         self.long_term = [self.long_term[row] for row in rows]
-        index = torch.tensor(rows)
+        index = torch.tensor(rows, dtype=torch.long)
         for store in (self.conditioning, self.recent):
             for frame in store:
                 store[frame] = store[frame].select(index.to(store[frame].iou.device))

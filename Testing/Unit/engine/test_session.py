@@ -1,0 +1,256 @@
+"""Sessions: streaming, corrections, locks, ends, ranges and cancelling, on a small random network."""
+
+import numpy as np
+import pytest
+import torch
+from upstream import as_stack, build_lively_model, draw_frames
+
+from DDSAM2SlicerLib.core.errors import DeviceError, PromptError
+from DDSAM2SlicerLib.core.plan import FrameRange
+from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
+from DDSAM2SlicerLib.core.settings import EngineSettings
+from DDSAM2SlicerLib.engine import network
+from DDSAM2SlicerLib.engine.predictor import Predictor
+from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
+
+SIZE = 64
+SETTINGS = {"zoom": False, "precision": "fp32", "stop_after_empty": 0, "mask_prior": False}
+
+
+@pytest.fixture(scope="module")
+def a_model():
+    return build_lively_model(ARCHITECTURES["hiera_nano"].with_image_size(SIZE))
+
+
+@pytest.fixture(scope="module")
+def a_blind_model():
+    model = build_lively_model(ARCHITECTURES["hiera_nano"].with_image_size(SIZE))
+    torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, -1000.0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def a_scene():
+    return draw_frames(12, SIZE)
+
+
+def open_session(model, frames, **settings):
+    return Predictor(model, EngineSettings(**{**SETTINGS, **settings}), "cpu").open(as_stack(frames))
+
+
+def with_masks(masks, *keys):
+    prompts = PromptSet.empty()
+    for object_id, frame in keys:
+        prompts = prompts.with_mask(object_id, frame, masks[frame, object_id - 1])
+    return prompts
+
+
+def collect(results):
+    return {(one, result.frame): mask for result in results for one, mask in zip(result.object_ids, result.masks, strict=True)}
+
+
+def count_encoder_calls(monkeypatch):
+    calls = []
+    original = network.FrameEncoder.encode
+    monkeypatch.setattr(network.FrameEncoder, "encode", lambda self, image: calls.append(1) or original(self, image))
+    return calls
+
+
+def test_frames_come_in_visiting_order_with_the_prompted_one_first(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 4)))
+    assert [result.frame for result in session.propagate()] == [4, 5, 6, 7, 8, 9, 10, 11, 3, 2, 1, 0]
+    assert [result.frame for result in session.propagate("backward")] == [4, 3, 2, 1, 0]
+    assert [result.frame for result in session.propagate("both", FrameRange(3, 6))] == [4, 5, 3]
+
+
+@pytest.mark.parametrize("object_ids", [(1,), (1, 2, 3)])
+def test_every_frame_is_encoded_once_whatever_the_number_of_objects(a_model, a_scene, object_ids, monkeypatch):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, *((one, 0) for one in object_ids)))
+    calls = count_encoder_calls(monkeypatch)
+    assert len(collect(session.propagate())) == 12 * len(object_ids)
+    assert len(calls) == 12
+
+
+def test_objects_seeded_on_different_frames_share_the_encoder(a_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 0), (2, 3)))
+    calls = count_encoder_calls(monkeypatch)
+    assert len(collect(session.propagate("forward"))) == 12 + 9
+    assert len(calls) == 12
+
+
+def test_an_object_alone_gives_the_masks_it_gives_in_company(a_model, a_scene):
+    frames, masks = a_scene
+    alone, together = open_session(a_model, frames), open_session(a_model, frames)
+    alone.set_prompts(with_masks(masks, (2, 0)))
+    together.set_prompts(with_masks(masks, (1, 0), (2, 0), (3, 0)))
+    one, all_of_them = collect(alone.propagate()), collect(together.propagate())
+    assert all((mask == all_of_them[key]).mean() > 0.999 for key, mask in one.items())
+
+
+def test_cancelling_keeps_what_has_arrived_and_computes_no_further_frame(a_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    calls = count_encoder_calls(monkeypatch)
+    arrived = []
+    for result in session.propagate(cancel=lambda: len(arrived) == 4):
+        arrived.append(result.frame)
+    assert arrived == [0, 1, 2, 3]
+    assert len(calls) == 4
+
+
+def test_a_changed_prompt_recomputes_only_up_to_the_nearest_anchors(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 0), (2, 0)))
+    first = collect(session.propagate())
+    locked = {1: {3: first[1, 3], 8: first[1, 8]}}
+    session.set_prompts(with_masks(masks, (1, 0), (2, 0), (1, 6)))
+    again = collect(session.propagate(locked=locked, changed=(1, 6)))
+    assert sorted(again) == [(1, 4), (1, 5), (1, 6), (1, 7)]
+    assert (again[1, 6] == masks[6, 0]).all()
+
+
+def test_locked_frames_are_not_touched_but_steer_their_neighbours(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    free = collect(session.propagate())
+    accepted = masks[6, 2]
+    steered = collect(session.propagate(locked={1: {6: accepted}}))
+    assert (1, 6) not in steered
+    assert (steered[1, 7] != free[1, 7]).any()
+
+
+def test_frames_between_two_seeds_are_conditioned_on_both(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    one = collect(session.propagate())
+    session.set_prompts(with_masks(masks, (1, 0), (1, 11)))
+    both = collect(session.propagate())
+    assert len(both) == 12
+    assert (both[1, 1] != one[1, 1]).any()
+
+
+def test_a_click_on_a_tracked_frame_corrects_what_was_found_there(a_model, a_scene):
+    frames, masks = a_scene
+    session, fresh = open_session(a_model, frames), open_session(a_model, frames)
+    prompts = with_masks(masks, (1, 0))
+    session.set_prompts(prompts)
+    list(session.propagate())
+    clicked = prompts.with_point(1, 7, Point(20, 20, positive=False))
+    session.set_prompts(clicked)
+    corrected = session.preview(7)
+    fresh.set_prompts(clicked)
+    with pytest.raises(PromptError, match="positive point"):
+        fresh.preview(7)
+    result = collect(session.propagate(changed=(1, 7)))
+    assert (result[1, 7] == corrected.masks[0]).all()
+
+
+def test_a_negative_click_alone_refines_its_frame_on_the_way(a_model, a_scene):
+    frames, masks = a_scene
+    plain, clicked = open_session(a_model, frames), open_session(a_model, frames)
+    plain.set_prompts(with_masks(masks, (1, 0)))
+    clicked.set_prompts(with_masks(masks, (1, 0)).with_point(1, 5, Point(30, 30, positive=False)))
+    one, other = collect(plain.propagate()), collect(clicked.propagate())
+    assert (one[1, 4] == other[1, 4]).all()
+    assert (one[1, 5] != other[1, 5]).any()
+
+
+def test_an_object_that_is_gone_ends_without_further_network_calls(a_blind_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+    session = open_session(a_blind_model, frames, stop_after_empty=2)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    calls = count_encoder_calls(monkeypatch)
+    results = list(session.propagate())
+    assert len(results) == 12
+    assert not any(result.masks.any() for result in results[1:])
+    assert [result.scores[0].ended for result in results] == [False] * 3 + [True] * 9
+    assert len(calls) == 3
+
+
+def test_an_ended_object_is_tracked_again_behind_its_next_seed(a_blind_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_blind_model, frames, stop_after_empty=1)
+    session.set_prompts(with_masks(masks, (1, 0), (1, 6)))
+    ended = {result.frame: result.scores[0].ended for result in session.propagate("forward")}
+    assert [frame for frame, is_over in ended.items() if not is_over] == [0, 1, 6, 7]
+
+
+def test_scores_are_probabilities_and_prompted_masks_are_certain(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    scores = [result.scores[0] for result in session.propagate()]
+    assert (scores[0].iou, scores[0].object_score) == (1.0, 1.0)
+    assert all(0 <= one.iou <= 1 and 0 <= one.object_score <= 1 and 0 <= one.overlap <= 1 for one in scores)
+
+
+@pytest.mark.parametrize("rule", ["pruned", "split_pruned", "diverse", "confident"])
+def test_every_memory_rule_runs_with_several_objects(a_model, a_scene, rule):
+    frames, masks = a_scene
+    session = open_session(a_model, frames, memory_rule=rule)
+    session.set_prompts(with_masks(masks, (1, 0), (2, 0)))
+    assert len(collect(session.propagate())) == 24
+
+
+def test_zoom_follows_a_small_object_and_masks_land_where_the_object_is(a_model):
+    frames, masks = draw_frames(8, 256)
+    session = open_session(a_model, frames, zoom=True, min_crop_px=32, mask_prior=True)
+    session.set_prompts(with_masks(masks, (3, 0)))
+    results = list(session.propagate())
+    rows, columns = np.nonzero(masks[0, 2])
+    crop = results[1].crop
+    assert crop.width < 128
+    assert crop.x <= columns.min() <= columns.max() < crop.x + crop.width
+    assert crop.y <= rows.min() <= rows.max() < crop.y + crop.height
+    outside = results[1].masks[0].copy()
+    outside[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width] = False
+    assert not outside.any()
+
+
+def test_boxes_and_clicks_answer_with_zoom(a_model):
+    frames, _ = draw_frames(2, 256)
+    session = open_session(a_model, frames, zoom=True, min_crop_px=32)
+    session.set_prompts(PromptSet.empty().with_box(1, 0, Box(50, 50, 90, 80)).with_point(2, 0, Point(60, 60)))
+    result = session.preview(0)
+    assert result.object_ids == (1, 2)
+    assert result.masks.shape == (2, 256, 256)
+
+
+def test_objects_do_not_overlap_if_asked(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames, non_overlap=True)
+    session.set_prompts(with_masks(masks, (1, 0), (2, 0), (3, 0)))
+    assert all(result.masks.sum(0).max() <= 1 for result in session.propagate() if result.frame)
+
+
+def test_prompts_outside_the_stack_or_the_range_are_refused(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    with pytest.raises(PromptError, match="frames 0 to 11 only"):
+        session.set_prompts(PromptSet.empty().with_mask(1, 12, masks[0, 0]))
+    session.set_prompts(with_masks(masks, (1, 0)))
+    with pytest.raises(PromptError, match="Widen the range"):
+        list(session.propagate(frame_range=FrameRange(2, 5)))
+
+
+def test_running_out_of_memory_is_one_sentence(a_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 0)))
+
+    def fail(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(network.FrameEncoder, "encode", fail)
+    with pytest.raises(DeviceError, match="Choose a smaller model"):
+        list(session.propagate())
