@@ -45,18 +45,22 @@ def _guarded(run: Callable[[], int], is_debugging: bool) -> int:
         warnings.showwarning = _note_warning
         try:
             return run()
-        except DDSAM2Error as error:
-            console.note(f"ddsam2: {error}")
-            code = WRONG_USE
-        except KeyboardInterrupt:
-            console.note("ddsam2: interrupted, nothing more was written.")
-            code = INTERRUPTED
-        except ImportError as error:
-            console.note(f"ddsam2: a package is missing ({error.name}). Install with: pip install 'ddsam2slicer[cli]'")
-            code = WRONG_USE
-    if is_debugging:
-        console.note(traceback.format_exc())
-    return code
+        except (DDSAM2Error, ImportError, KeyboardInterrupt, MemoryError) as error:
+            if is_debugging:
+                console.note(traceback.format_exc())
+            console.note(f"ddsam2: {_explain(error)}")
+            return INTERRUPTED if isinstance(error, KeyboardInterrupt) else WRONG_USE
+
+
+def _explain(error: BaseException) -> str:
+    """One sentence for the user; an error that is not listed here is a fault of ours and shows its traceback."""
+    if isinstance(error, ImportError):
+        return f"a package is missing ({error.name}). Install the extras: pip install 'ddsam2slicer[cli]'"
+    if isinstance(error, MemoryError):
+        return "out of memory. Crop the image, give fewer --frames, or close other programs."
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted, nothing more was written."
+    return str(error)
 
 
 def _note_warning(message: Warning | str, *_args: Any, **_kwargs: Any) -> None:

@@ -49,8 +49,8 @@ def read_seed_mask(path: str | Path, image: Image) -> SeedMask:
     labels = np.stack(read.arrays)
     if not _fits(read, image):
         msg = (
-            f"The seed mask {path} lies on another grid than the image ({_size(read)}, image {_size(image)}, or another "
-            "place). Resample it onto the image first."
+            f"The seed mask {path} lies on another grid than the image ({_size(read)}, the image has {_size(image)}; "
+            "or another place). Resample it onto the image first."
         )
         raise InputError(msg)
     if labels.ndim != 4 or not np.isfinite(labels).all() or (labels != np.rint(labels)).any() or labels.min() < 0:

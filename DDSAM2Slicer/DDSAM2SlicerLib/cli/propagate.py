@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import OutputError
 from ..core.plan import Direction
 from . import console
 from .prompting import collect_prompts, parse_range, read_seed_mask
@@ -49,6 +50,7 @@ def propagate(request: Request, load: Callable[[], Any]) -> Outcome:
     frame_range = parse_range(request.frames, source.num_frames)
     # the file's own grid decides what can be written, even where its slices are taken as times
     target = stack.image if request.output.name.endswith(".seq.nrrd") else image
+    _keep_inputs(request)
     write = prepare_output(request.output, target)
     prompts, time = collect_prompts(stack, seed, request.boxes, request.points, request.prompts)
     prompts.validate(source.num_frames, source.height, source.width, frame_range)
@@ -67,3 +69,15 @@ def propagate(request: Request, load: Callable[[], Any]) -> Outcome:
     if outcome.was_stopped:
         console.note("Stopped: the frames that were finished are in the output, the others are empty there.")
     return outcome
+
+
+def _keep_inputs(request: Request) -> None:
+    """Refuse to write over a file that was read.
+
+    Raises:
+        OutputError: If the output is the image, the seed mask or the prompt file.
+    """
+    for path in (request.input, request.seed_mask, request.prompts):
+        if path is not None and request.output.resolve() == path.resolve():
+            msg = f"The output {request.output} would overwrite an input. Choose another name."
+            raise OutputError(msg)

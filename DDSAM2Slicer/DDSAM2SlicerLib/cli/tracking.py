@@ -75,6 +75,11 @@ class Outcome:
     measured: tuple[Measured, ...]
     was_stopped: bool = False
 
+    def is_prompted(self, time: int, frame: int, object_id: int | None = None) -> bool:
+        """Whether the user prompted an object, or any, on a frame of a time point."""
+        is_there = self.stack.axis is None or time == self.plan.time
+        return is_there and frame in self.plan.prompts.frames(object_id)
+
 
 @dataclass
 class _Collector:
