@@ -82,15 +82,15 @@ def read_message(stream: ByteStream) -> Message | None:
     return Message(kind, request, header, _split_payload(listed, _read_exactly(stream, payload_size)))
 
 
-def _read_exactly(stream: ByteStream, size: int, may_end: bool = False) -> bytearray:
+def _read_exactly(stream: ByteStream, size: int, may_end: bool = False) -> memoryview:
     """Read so many bytes; an empty answer, where allowed, means that the pipe ended."""
-    buffer = bytearray(size)
-    rest = memoryview(buffer)
+    # unlike bytearray, empty takes no memory before bytes arrive, so a lie about the size costs nothing
+    buffer = rest = memoryview(np.empty(size, np.uint8))
     while rest:
         count = stream.readinto(rest) or 0
         if not count:
             if may_end and len(rest) == size:
-                return bytearray()
+                return rest[:0]
             if may_end:
                 msg = f"The pipe ended after {bytes(buffer[: size - len(rest)])!r}, which is not a message."
             else:
@@ -110,10 +110,10 @@ def _check_sizes(header_size: int, payload_size: int) -> None:
         raise WorkerError(msg)
 
 
-def _parse_header(raw: bytearray) -> dict[str, Any]:
+def _parse_header(raw: memoryview) -> dict[str, Any]:
     """Read the JSON object and check what every message must have."""
     try:
-        header = json.loads(raw.decode())
+        header = json.loads(bytes(raw).decode())
     except (ValueError, RecursionError) as error:
         msg = f"A message has a header that is not JSON ({type(error).__name__}): {bytes(raw[:SHOWN_BYTES])!r}."
         raise WorkerError(msg) from error
@@ -129,7 +129,7 @@ def _parse_header(raw: bytearray) -> dict[str, Any]:
     return header
 
 
-def _split_payload(listed: list[Any], payload: bytearray) -> dict[str, NDArray]:
+def _split_payload(listed: list[Any], payload: memoryview) -> dict[str, NDArray]:
     """Cut the payload into arrays, views of it; the list must account for every byte."""
     arrays, offset = {}, 0
     for entry in listed:
