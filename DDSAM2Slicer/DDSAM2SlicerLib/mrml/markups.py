@@ -12,7 +12,7 @@ from ..core.errors import PromptError
 from ..core.frames import FrameSource
 from ..core.geometry import map_points
 from ..core.prompts import Box, Point, PromptSet
-from .segmentations import pixel_to_ras_mm, read_frame_mask
+from .segmentations import read_frame_mask
 from .transforms import matrix_from_vtk
 from .volumes import nearest_frame
 
@@ -173,7 +173,7 @@ def _frame_for(name: str, position: NDArray, frames: FrameSource, frame: int | N
 
 def _pixels(points_ras: NDArray, frames: FrameSource, index: int) -> NDArray[np.float64]:
     """(N, 3): column, row and distance from the frame (in frames) of points in the world."""
-    return map_points(np.linalg.inv(pixel_to_ras_mm(frames, index)), points_ras).round(6)
+    return map_points(np.linalg.inv(frames.pixel_to_ras(index)), points_ras).round(6)
 
 
 def _cut_box(corners: NDArray) -> NDArray | None:

@@ -62,7 +62,7 @@ class SegmentWriter:
         """
         for object_id, mask in masks.items():
             check_frame_mask(mask, frames, index, object_id)
-        pixel_to_ijk = self._geometry.ras_to_ijk @ pixel_to_ras_mm(frames, index)
+        pixel_to_ijk = self._geometry.ras_to_ijk @ frames.pixel_to_ras(index)
         self._start()
         for object_id, mask in masks.items():
             self._editor.replace(self._segment(object_id), pixel_to_ijk, mask)
@@ -194,11 +194,3 @@ def check_frame_mask(mask: NDArray, frames: FrameSource, index: int, object_id: 
             f"{(frames.height, frames.width)} (rows, columns)."
         )
         raise InputError(msg)
-
-
-def pixel_to_ras_mm(frames: FrameSource, index: int) -> NDArray[np.float64]:
-    """(4, 4) from (column, row, frames away) to RAS mm; the third step has the length of the frame distance."""
-    matrix = np.array(frames.pixel_to_ras(index), dtype=np.float64)
-    if frames.frame_step_mm is not None:
-        matrix[:3, 2] *= frames.frame_step_mm / np.linalg.norm(matrix[:3, 2])
-    return matrix

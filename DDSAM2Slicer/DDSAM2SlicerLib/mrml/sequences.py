@@ -14,7 +14,7 @@ from ..core.frames import FrameSource, SeriesFrames, TimeFrames
 from ..core.geometry import Axis, VolumeGeometry
 from ..core.intensity import IntensityMapping
 from .editing import DEFAULT_RULES, EditRules, LabelmapEditor
-from .segmentations import check_frame_mask, pixel_to_ras_mm, segment_of_object
+from .segmentations import check_frame_mask, segment_of_object
 from .sequence_history import SequenceHistory, show_item
 from .transforms import local_to_world, share_transform
 from .volumes import displayed_mapping, local_geometry, volume_array
@@ -133,6 +133,7 @@ def create_segmentation_sequence(browser, volume_sequence, name: str, segments: 
     proxy_volume = browser.GetProxyNode(volume_sequence)
     if proxy_volume is not None:
         share_transform(proxy, proxy_volume)
+        proxy.SetNodeReferenceID(proxy.GetReferenceImageGeometryReferenceRole(), proxy_volume.GetID())
     return sequence
 
 
@@ -185,7 +186,7 @@ class SequenceWriter:
         for object_id, mask in masks.items():
             check_frame_mask(mask, frames, index, object_id)
         editor = self._editor(item)
-        pixel_to_ijk = self._geometry.ras_to_ijk @ pixel_to_ras_mm(frames, index)
+        pixel_to_ijk = self._geometry.ras_to_ijk @ frames.pixel_to_ras(index)
         for object_id, mask in masks.items():
             editor.replace(self._segment(object_id), pixel_to_ijk, mask)
         self._show(item)

@@ -120,10 +120,7 @@ def nearest_frame(frames: FrameSource, point_ras: NDArray) -> int | None:
 
 def frame_coordinate(frames: FrameSource, point_ras: NDArray) -> float:
     """Position of a point across the planes, in frames; an integer lies on a frame."""
-    matrix = frames.pixel_to_ras(0)
-    normal = matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
-    distance_mm = float((np.asarray(point_ras) - matrix[:3, 3]) @ normal)
-    return round(distance_mm / (frames.frame_step_mm or 1.0), 6)
+    return round(float(np.linalg.inv(frames.pixel_to_ras(0))[2] @ [*point_ras, 1.0]), 6)
 
 
 def show_frame(frames: FrameSource, index: int, slice_node) -> None:

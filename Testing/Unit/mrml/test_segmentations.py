@@ -221,6 +221,21 @@ def test_a_segment_on_another_grid_moves_to_the_volumes_and_its_neighbour_does_n
     assert _raw(a_segmentation, "second") == neighbour
 
 
+def test_a_label_map_that_lies_shifted_on_the_same_grid_grows(make, a_volume, a_segmentation):
+    geometry = volumes.volume_geometry(a_volume)
+    start = np.array([4, 3, 2])
+    moved = np.array(geometry.ijk_to_ras)
+    moved[:3, 3] = geometry.map_ijk_to_ras(start[None])[0]
+    neighbour = make.volume(np.zeros(SHAPE, np.uint8), VolumeGeometry(SHAPE, moved))
+    SegmentWriter(a_segmentation, neighbour, {2: "second"}).write_volume({2: np.ones(SHAPE, bool)})
+    SegmentWriter(a_segmentation, a_volume, {1: "first"}).write_volume({1: _truth()})
+    np.testing.assert_array_equal(read_volume_mask(a_segmentation, "first", a_volume), _truth())
+    assert read_volume_mask(a_segmentation, "second", neighbour).all()
+    expected = np.zeros(SHAPE, bool)
+    expected[2:, 3:, 4:] = True
+    np.testing.assert_array_equal(read_volume_mask(a_segmentation, "second", a_volume), expected)
+
+
 def test_a_cropped_label_map_grows_and_keeps_its_content(a_volume, a_segmentation):
     # What Slicer leaves after loading a file: the extent is only as large as the segment.
     SegmentWriter(a_segmentation, a_volume, {2: "second"}).write_volume({2: _truth(2)})
@@ -326,6 +341,21 @@ def test_seg_nrrd_reads_back_identical(a_volume, a_segmentation, tmp_path):
     loaded = slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(path))
     for name, expected in (("first", _truth(1)), ("second", LABELS > 0)):
         np.testing.assert_array_equal(read_volume_mask(loaded, name, a_volume), expected)
+
+
+def test_a_segmentation_made_for_another_volume_is_saved_on_the_grid_it_was_written_on(make, tmp_path):
+    coarse = make.volume(np.zeros((4, 6, 7), np.uint8), create_geometry((4, 6, 7), seed=9, spacing_mm=(3, 3, 5)))
+    node = segmentations.create_segmentation(coarse, "result")
+    segment_id = segmentations.add_segment(node, "object")
+    volume = make.volume(
+        create_ellipsoids(SHAPE).array, create_geometry(SHAPE, seed=2), transform=make.transform(make.random_matrix(3))
+    )
+    SegmentWriter(node, volume, {1: segment_id}).write_volume({1: _truth()})
+    assert node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) is volume
+    _store(node, tmp_path / "result.seg.nrrd")
+    loaded = slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(tmp_path / "result.seg.nrrd"))
+    loaded.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    np.testing.assert_array_equal(read_volume_mask(loaded, segment_id, volume), _truth())
 
 
 def test_trap_4_a_segmentation_is_nrrd_whatever_its_file_is_called(a_volume, a_segmentation, tmp_path):

@@ -140,6 +140,23 @@ def test_whole_time_points_can_be_written(a_series):
     _check_items(phantom.labels, browser, sequence, output)
 
 
+def test_the_proxy_is_ready_for_segment_editor(a_clip):
+    _, browser, sequence = a_clip
+    output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
+    volume, proxy = browser.GetProxyNode(sequence), browser.GetProxyNode(output)
+    for item in (1, 3):
+        browser.SetSelectedItemNumber(item)
+        role = proxy.GetReferenceImageGeometryReferenceRole()
+        assert proxy.GetNodeReference(role) is volume
+        assert output.GetNthDataNode(item).GetNodeReferenceID(role) is None, "items are not in the scene"
+        name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+        text = proxy.GetSegmentation().GetConversionParameter(name)
+        numbers = [float(number) for number in text.split(";")[:16]]
+        # Relative to the transform that the proxy shares with the image.
+        expected = create_geometry((1, 24, 24), seed=3).ijk_to_ras
+        np.testing.assert_allclose(np.reshape(numbers, (4, 4)), expected, atol=1e-9)
+
+
 def test_the_item_on_display_follows_while_it_is_written(a_clip):
     phantom, browser, sequence = a_clip
     frames = sequences.frames_of_sequence(browser)

@@ -81,6 +81,9 @@ def test_inverted_colours_are_part_of_the_mapping(make):
     volume.CreateDefaultDisplayNodes()
     volume.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeInvertedGrey")
     assert volumes.displayed_mapping(volume).invert
+    volume.GetDisplayNode().SetAutoWindowLevel(False)
+    volume.GetDisplayNode().SetWindowLevel(-100, 60)
+    assert not volumes.displayed_mapping(volume).invert, "a negative window inverts once more"
 
 
 def test_volume_that_is_not_displayed_gets_robust_percentiles(make):
@@ -111,9 +114,12 @@ def test_oblique_view_gives_planes_one_of_which_is_the_one_on_display(make, scen
     for shown in (2, frames.num_frames // 2):
         volumes.show_frame(frames, shown, view)
         assert volumes.frame_of_slice_view(frames, view) == shown
-    origin = np.array([view.GetSliceToRAS().GetElement(row, 3) for row in range(3)])
+    center = volumes.volume_geometry(volume).map_ijk_to_ras([[20, 17, 9]])[0]
+    view.JumpSliceByCentering(*(center + 0.37))  # somewhere between two frames of the first stack
+    shown = np.array([view.GetSliceToRAS().GetElement(row, 3) for row in range(3)])
+    assert abs(volumes.frame_coordinate(frames, shown) % 1 - 0.5) < 0.49
     again = volumes.frames_of_slice_view(volume, view)
-    assert volumes.frame_coordinate(again, origin) == pytest.approx(round(volumes.frame_coordinate(again, origin)))
+    assert volumes.frame_coordinate(again, shown) == pytest.approx(round(volumes.frame_coordinate(again, shown)))
 
 
 def test_trap_8_an_oblique_volume_is_reached_by_jumping_not_by_offset(make, scene):
