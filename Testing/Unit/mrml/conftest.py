@@ -1,7 +1,5 @@
 """Boots real MRML (scene, module logics, scene file IO) from the slicer-core wheel, without the application."""
 
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,9 +58,8 @@ def _create_application_logic(scene, home):
     return logic
 
 
-def _boot():
+def _boot(home):
     """Create scene and logics where Slicer's own Python code looks for them; return what to keep alive."""
-    home = Path(tempfile.mkdtemp(prefix="slicer-home-"))
     scene = slicer.vtkMRMLScene()
     vtk.vtkObject.GlobalWarningDisplayOff()  # the logics miss the application's colour and terminology files
     application_logic = _create_application_logic(scene, home)
@@ -91,9 +88,9 @@ def _boot():
 
 
 @pytest.fixture(scope="session")
-def booted():
+def booted(tmp_path_factory):
     """Scene and logics, booted once."""
-    return _boot()
+    return _boot(tmp_path_factory.mktemp("slicer"))
 
 
 @pytest.fixture
