@@ -1,7 +1,7 @@
 """The square window of a frame that the network sees, and the exact way back (layer: engine).
 
-A crop has whole-pixel borders and may reach beyond the frame, where it is black. It is square in millimetres, so that an object looks the
-same whatever the pixel's shape.
+A crop has whole-pixel borders and may reach beyond the frame, where it is black. It is square in millimetres, so that
+an object looks the same whatever the pixel's shape.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Crop:
         return (x - self.x + 0.5) * size / self.width - 0.5, (y - self.y + 0.5) * size / self.height - 0.5
 
     def to_pixels(self, logits: torch.Tensor) -> torch.Tensor:
-        """Enlarge or shrink network logits (B, 1, h, w) to one value per frame pixel of the window, (B, height, width)."""
+        """Resample network logits (B, 1, h, w) to the frame pixels of the window, (B, height, width)."""
         size = (self.height, self.width)
         return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)[:, 0]
 
@@ -61,9 +61,7 @@ class Crop:
         frames = np.zeros((window.shape[0], height, width), bool)
         top, left = max(self.y, 0), max(self.x, 0)
         bottom, right = min(self.y + self.height, height), min(self.x + self.width, width)
-        frames[:, top:bottom, left:right] = window[
-            :, top - self.y : bottom - self.y, left - self.x : right - self.x
-        ]
+        frames[:, top:bottom, left:right] = window[:, top - self.y : bottom - self.y, left - self.x : right - self.x]
         return frames
 
     def transfer(self, logits: torch.Tensor, other: Crop, size: int) -> torch.Tensor:
@@ -140,7 +138,10 @@ class CropPolicy:
         columns = max(math.ceil(side), 2)
         rows = max(math.ceil(side / self.pixel_aspect), 2)
         return Crop(
-            _start((box[0] + box[2]) / 2, columns, self.width), _start((box[1] + box[3]) / 2, rows, self.height), columns, rows
+            _start((box[0] + box[2]) / 2, columns, self.width),
+            _start((box[1] + box[3]) / 2, rows, self.height),
+            columns,
+            rows,
         )
 
 

@@ -1,7 +1,8 @@
 """sam2's image encoder without work whose result is constant or thrown away (layer: engine).
 
-Equal to ``steps.encode_image`` up to rounding: position encodings are computed once, and the two fine levels go through one 1x1 convolution
-(lateral and decoder convolution multiplied) instead of two, which never builds the wide maps in between.
+Equal to ``steps.encode_image`` up to rounding: position encodings are computed once, and the two fine levels go
+through one 1x1 convolution (lateral and decoder convolution multiplied) instead of two, which never builds the wide
+maps in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is kept of earlier frames for a batch of objects, and never more than a fixed number of frames (layer: engine)."""
+"""What is kept of earlier frames for a batch of objects: never more than a fixed number (layer: engine)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class MemoryBank:
         ]
 
     def select_pointers(self, frame: int) -> list[tuple[float, torch.Tensor]]:
-        """(signed distance, pointers (B, C)): conditioning frames behind this one first, then the latest tracked frames."""
+        """Pairs (signed distance, (B, C)): conditioning frames behind this one, then the latest tracked frames."""
         sign = -1 if self.reverse else 1
         behind = [
             ((frame - anchor) * sign, entry.pointer)
@@ -143,9 +143,7 @@ class MemoryBank:
     def _apply_rule(self, entries: list[Entry], row: int, summary: torch.Tensor) -> tuple[int, ...]:
         """Indices of the memories that one object attends to."""
         is_similarity_read = self.rule == "confident"
-        views = [
-            _view(entry, row, float(entry.summary @ summary) if is_similarity_read else 0.0) for entry in entries
-        ]
+        views = [_view(entry, row, float(entry.summary @ summary) if is_similarity_read else 0.0) for entry in entries]
         if self.rule == "diverse":
             return memory_rules.diverse(views, self.num_maskmem, self.long_term[row])
         rules = {

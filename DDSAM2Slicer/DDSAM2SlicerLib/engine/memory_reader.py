@@ -1,10 +1,13 @@
 """sam2's memory attention, arranged for streaming: same result up to rounding, less work per frame (layer: engine).
 
 Exact savings over ``steps.attend``:
-* values stay at the memory's width (64 instead of 256 channels): attention weights sum to one, so projecting the average equals averaging
-  the projections, and the value and output projections become one matrix;
-* each memory's rotated keys are computed once; only the temporal encoding, a constant per distance, is added per frame;
+
+* values stay at the memory's width (64 instead of 256 channels): attention weights sum to one, so projecting the
+  average equals averaging the projections, and the value and output projections become one matrix;
+* each memory's rotated keys are computed once; only the temporal encoding, a constant per distance, is added per
+  frame;
 * the first self-attention sees the frame only, so it runs once for all objects.
+
 Rotary pairs are stored as two halves instead of interleaved; dot products do not depend on the order of channels.
 """
 
@@ -52,7 +55,9 @@ class MemoryReader:
         self._norm = model.memory_attention.norm
         side = model.image_size // 16
         device = model.maskmem_tpos_enc.device
-        rotation = model.memory_attention.layers[0].self_attn.compute_cis(end_x=side, end_y=side).to(device)  # (h*w, C/2) complex
+        rotation = (
+            model.memory_attention.layers[0].self_attn.compute_cis(end_x=side, end_y=side).to(device)
+        )  # (h*w, C/2) complex
         self._cos, self._sin = rotation.real.contiguous(), rotation.imag.contiguous()
         with torch.no_grad():
             empty = torch.zeros(1, model.mem_dim, side, side, device=device)

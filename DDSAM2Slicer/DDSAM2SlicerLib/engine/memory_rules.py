@@ -1,10 +1,12 @@
 """Which stored frames condition the next one: pure functions over one object's memories (layer: engine).
 
-Every rule takes the object's memories in the order conditioning frames, then oldest to newest, and returns the indices to use, in order.
-Sources, re-implemented from their descriptions, each per object instead of summed over the batch:
-``pruned`` efficient frame pruning, Surgical SAM 2 (arXiv 2408.07931); ``split_pruned`` memory splitting, TSMS-SAM2 (arXiv 2508.05829), with
-its index slip corrected; ``diverse`` the long-term memory of ReSurgSAM2 (arXiv 2505.08581) and SAM2S (arXiv 2511.16618);
-``confident`` retrieval by similarity and confidence, after SAMed-2 (arXiv 2507.03698).
+Every rule takes the object's memories in the order conditioning frames, then oldest to newest, and returns the
+indices to use, in order. Sources, re-implemented from their descriptions, per object instead of summed over the batch:
+
+* ``pruned``: efficient frame pruning, Surgical SAM 2 (arXiv 2408.07931);
+* ``split_pruned``: memory splitting, TSMS-SAM2 (arXiv 2508.05829), with its index slip corrected;
+* ``diverse``: the long-term memory of ReSurgSAM2 (arXiv 2505.08581) and SAM2S (arXiv 2511.16618);
+* ``confident``: retrieval by similarity and confidence, after SAMed-2 (arXiv 2507.03698).
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def recent(memories: Sequence[MemoryView], num_maskmem: int) -> tuple[int, ...]:
 
 
 def pruned(memories: Sequence[MemoryView], num_maskmem: int) -> tuple[int, ...]:
-    """Drop the two memories most similar to the newest once the bank is full; conditioning frames and the newest stay."""
+    """Drop the two memories most like the newest once the bank is full; conditioning frames and the newest stay."""
     kept = recent(memories, num_maskmem)
     if len(kept) < num_maskmem:
         return kept
@@ -63,7 +65,7 @@ def pruned(memories: Sequence[MemoryView], num_maskmem: int) -> tuple[int, ...]:
 
 
 def split_pruned(memories: Sequence[MemoryView], num_maskmem: int) -> tuple[int, ...]:
-    """Drop one memory of the older half (most like the first frame) and one of the newer half (most like the newest)."""
+    """Drop one of the older half (most like the first frame) and one of the newer half (most like the newest)."""
     kept = recent(memories, num_maskmem)
     if len(kept) < num_maskmem:
         return kept

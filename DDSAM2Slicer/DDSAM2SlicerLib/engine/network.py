@@ -1,4 +1,4 @@
-"""The model made ready to run: device, number format, prepared encoder and memory attention, small frame cache (layer: engine)."""
+"""The model made ready to run: device, number format, prepared modules, small frame cache (layer: engine)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class FrameCache:
 
 
 def _convert(model: torch.nn.Module) -> torch.nn.Module:
-    """Copy the model with the weights of its linear and convolution layers in bfloat16, so that autocast need not convert them."""
+    """Copy the model with its linear and convolution weights in bfloat16, so that autocast need not convert them."""
     converted = copy.deepcopy(model)
     for module in converted.modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):

@@ -1,7 +1,7 @@
 """From the prompts of one object on one frame to its mask there (layer: engine).
 
-Clicks are replayed in the order they were made, each with the mask before it as dense prompt, as in interactive use of SAM 2: the result
-depends on the prompts only, not on how often the user looked at intermediate masks.
+Clicks are replayed in the order they were made, each with the mask before it as dense prompt, as in interactive use
+of SAM 2: the result depends on the prompts only, not on how often the user looked at intermediate masks.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Prompter:
             decoded = self._decode(frame, embedding, prompt, count, previous, is_tracking=False)
         return Prompted(self.to_mask(crop, decoded.low_res)[0], crop, decoded)
 
-    def _decode(  # noqa: PLR0913 -- the parts of one decoder call
+    def _decode(
         self,
         frame: Frame,
         embedding: torch.Tensor,
@@ -120,9 +120,7 @@ def _holds(crop: Crop, prompt: FramePrompt) -> bool:
     )
 
 
-def _to_tensors(
-    prompt: FramePrompt, count: int, crop: Crop, network: Network
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _to_tensors(prompt: FramePrompt, count: int, crop: Crop, network: Network) -> tuple[torch.Tensor, torch.Tensor]:
     """Box corners and points as (1, P, 2) network pixels and (1, P) labels in SAM's coding."""
     pixels, labels = [], []
     if prompt.box is not None:

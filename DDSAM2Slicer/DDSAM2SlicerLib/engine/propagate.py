@@ -1,4 +1,4 @@
-"""One sweep over a stack: every frame is encoded once and all objects that visit it are segmented together (layer: engine)."""
+"""One sweep over a stack: every frame is encoded once, all its objects are segmented together (layer: engine)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .crop import Crop, CropPolicy, bounding_box, join_boxes
 from .memory_bank import Entry, MemoryBank, summarise
 from .network import Frame, FrameCache, Network
 from .prompting import Context, Prompted, Prompter
+from .rows import join, put_row
 from .scores import FrameResult, FrameScore, overlap_of
 
 ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
@@ -61,7 +62,11 @@ class Sweep:
         """Form batches; ``anchors`` are the seeded and locked frames of every object, ascending."""
         self._shop = shop
         self.reverse = passes[0].reverse
-        self._groups = [self._make_group(ids, one.frames, own, max_pointers) for one in passes for ids, own in _batches(one, anchors)]
+        self._groups = [
+            self._make_group(ids, one.frames, own, max_pointers)
+            for one in passes
+            for ids, own in _batches(one, anchors)
+        ]
         self.frames = sorted({frame for one in passes for frame in one.frames}, reverse=self.reverse)
         self._crop: Crop | None = None
 
@@ -86,7 +91,9 @@ class Sweep:
         group.bank.select_conditioning(group.anchors, frame, lambda anchor: self._encode_anchor(group, anchor))
         return self._attend(group.bank, self._shop.cache.get(frame, crop))
 
-    def _make_group(self, ids: list[int], frames: tuple[int, ...], anchors: tuple[int, ...], max_pointers: int) -> Group:
+    def _make_group(
+        self, ids: list[int], frames: tuple[int, ...], anchors: tuple[int, ...], max_pointers: int
+    ) -> Group:
         """Start a batch with an empty bank."""
         model = self._shop.network.model
         rule = self._shop.settings.memory_rule
@@ -97,9 +104,7 @@ class Sweep:
         """Track ended objects again behind an anchor, where the user says that they are."""
         previous = frame + 1 if self.reverse else frame - 1
         for group in [group for group in self._groups if group.ended and previous in group.anchors]:
-            self._groups.append(
-                self._make_group(group.ended, group.frames, group.anchors, group.bank.max_pointers)
-            )
+            self._groups.append(self._make_group(group.ended, group.frames, group.anchors, group.bank.max_pointers))
             group.ended = []
 
     def _start_groups(self, groups: list[Group], frame: int) -> None:
@@ -152,7 +157,8 @@ class Sweep:
         for selection in selections:
             rows = selection.rows
             spatial = [
-                (t_pos, entry.tokens[rows], [key[rows] for key in entry.keys]) if len(selections) > 1
+                (t_pos, entry.tokens[rows], [key[rows] for key in entry.keys])
+                if len(selections) > 1
                 else (t_pos, entry.tokens, entry.keys)
                 for t_pos, entry in selection.spatial
             ]
@@ -178,7 +184,7 @@ class Sweep:
             prompt = self._shop.corrections.get((object_id, seen.index))
             if prompt is not None:
                 context = Context(embedding[row : row + 1], decoded.low_res[row : row + 1])
-                decoded = _put_row(decoded, row, self._shop.prompter.correct(seen, prompt, context))
+                decoded = put_row(decoded, row, self._shop.prompter.correct(seen, prompt, context))
                 corrected = True
         return decoded, corrected
 
@@ -202,7 +208,7 @@ class Sweep:
         """Encode a seeded or locked frame under the present crop."""
         seen = self._shop.cache.get(index, self._crop)
         parts = [self._decode_anchor(self._shop.anchor(object_id, index), seen) for object_id in group.object_ids]
-        return self._remember(seen, _join(parts), is_prompted=True, is_anchor=True)
+        return self._remember(seen, join(parts), is_prompted=True, is_anchor=True)
 
     def _decode_anchor(self, prompted: Prompted, seen: Frame) -> steps.Decoded:
         """Bring the answer to a prompt, or a given mask, under the present crop."""
@@ -230,7 +236,9 @@ class Sweep:
         probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
         scores = tuple(
             FrameScore(iou, score, overlap_of(mask, group.masks[object_id]))
-            for iou, score, mask, object_id in zip(decoded.iou.tolist(), probability, masks, group.object_ids, strict=True)
+            for iou, score, mask, object_id in zip(
+                decoded.iou.tolist(), probability, masks, group.object_ids, strict=True
+            )
         )
         result = FrameResult(
             seen.index, tuple(group.object_ids), masks, scores, decoded.low_res[:, 0].float().cpu().numpy(), seen.crop
@@ -279,23 +287,3 @@ def _ended_result(group: Group, frame: int, policy: CropPolicy) -> FrameResult:
     """Empty masks of objects that have ended."""
     masks = np.zeros((len(group.ended), policy.height, policy.width), bool)
     return FrameResult(frame, tuple(group.ended), masks, (ENDED,) * len(group.ended))
-
-
-def _join(parts: list[steps.Decoded]) -> steps.Decoded:
-    """Batch the answers of single objects; what was only on offer is not kept."""
-    names = ("low_res", "high_res", "iou", "object_score", "pointer")
-    joined = {name: torch.cat([getattr(part, name).float() for part in parts]) for name in names}
-    return steps.Decoded(**joined, candidates=joined["low_res"], candidate_ious=joined["iou"][:, None])
-
-
-def _put_row(decoded: steps.Decoded, row: int, one: steps.Decoded) -> steps.Decoded:
-    """Replace one object's answer in a batch."""
-    return _join([*_rows(decoded, 0, row), one, *_rows(decoded, row + 1, len(decoded.iou))])
-
-
-def _rows(decoded: steps.Decoded, start: int, stop: int) -> list[steps.Decoded]:
-    """Some rows of a batch, as a list of no or one smaller batch."""
-    if start >= stop:
-        return []
-    names = ("low_res", "high_res", "iou", "object_score", "pointer", "candidates", "candidate_ious")
-    return [steps.Decoded(**{name: getattr(decoded, name)[start:stop] for name in names})]

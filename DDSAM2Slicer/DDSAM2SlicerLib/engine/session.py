@@ -16,10 +16,9 @@ from ..core.prompts import FramePrompt, PromptSet
 from ..core.settings import EngineSettings
 from ..model import steps
 from .crop import Crop, CropPolicy, bounding_box
-from .memory_bank import nearest_anchors
 from .network import FrameCache, Network
-from .propagate import Sweep, Workshop
 from .prompting import Context, Prompted, Prompter
+from .propagate import Sweep, Workshop
 from .scores import FrameResult, FrameScore
 
 GIVEN = FrameScore(iou=1.0, object_score=1.0, overlap=1.0)
@@ -30,7 +29,7 @@ Masks = Mapping[int, Mapping[int, NDArray]]
 
 
 class Session:
-    """Segments the objects of one stack; holds prompts and their answers, a few encoded frames, and no finished masks."""
+    """Segments the objects of one stack; holds prompts and their answers and a few encoded frames."""
 
     def __init__(self, network: Network, source: FrameSource, settings: EngineSettings) -> None:
         """Begin without prompts; no frame is read yet."""
@@ -81,8 +80,8 @@ class Session:
     ) -> Iterator[FrameResult]:
         """Yield masks frame by frame, in the order they are found: forward first, then backward.
 
-        Prompted frames are part of it. A frame can come more than once, each time with other objects. Locked frames condition
-        the others and are not yielded: they stay what they are.
+        Prompted frames are part of it. A frame can come more than once, each time with other objects. Locked frames
+        condition the others and are not yielded: they stay what they are.
 
         Args:
             direction: Where to run from the prompts.
@@ -99,7 +98,10 @@ class Session:
         frames = frame_range or FrameRange(0, self._source.num_frames)
         self._prompts.validate(self._source.num_frames, self._source.height, self._source.width, frames)
         self._locked = locked or {}
-        seeds = {one: tuple(f for f in self._prompts.frames(one) if self._is_seed(one, f)) for one in self._prompts.object_ids}
+        seeds = {
+            one: tuple(f for f in self._prompts.frames(one) if self._is_seed(one, f))
+            for one in self._prompts.object_ids
+        }
         passes = plan_passes(seeds, frames, Direction(direction), self._locked, ends)
         shown = {(one, frame) for one, own in seeds.items() for frame in own if frame not in self._locked.get(one, ())}
         if changed is not None:
@@ -176,9 +178,11 @@ class Session:
         return self._answers[key]
 
     def _answer(self, object_id: int, frame: int, prompt: FramePrompt) -> Prompted:
-        """Segment a prompted frame: clicks on a frame that was tracked correct what was found, other prompts start afresh."""
+        """Segment a prompted frame: clicks on a tracked frame correct what was found, other prompts start afresh."""
         kept = self._tracked.get((object_id, frame))
-        others = [one for one in self._prompts.frames(object_id) if one != frame and (object_id, one) not in self._tracked]
+        others = [
+            one for one in self._prompts.frames(object_id) if one != frame and (object_id, one) not in self._tracked
+        ]
         if kept is None or prompt.mask is not None or prompt.box is not None or not others:
             return self._prompter.answer(frame, prompt)
         old_crop, shape, packed = kept
@@ -195,7 +199,7 @@ class Session:
 
     def _attend_to(self, object_id: int, anchors: list[int], frame: int, crop: Crop) -> torch.Tensor:
         """Condition a frame on an object's other anchors: (1, C, h, w)."""
-        shop = self._make_workshop({one: () for one in self._prompts.object_ids})
+        shop = self._make_workshop(dict.fromkeys(self._prompts.object_ids, ()))
         sweep = Sweep(shop, [Pass((object_id,), (frame,), frame < anchors[0])], {object_id: tuple(anchors)}, 2)
         return sweep.embed(frame, crop)
 
@@ -203,7 +207,10 @@ class Session:
         """The answers to prompts on one frame."""
         answers = [self._anchor(object_id, frame) for object_id in object_ids]
         return FrameResult(
-            frame, tuple(object_ids), np.stack([one.mask for one in answers]), tuple(_score(one.decoded) for one in answers)
+            frame,
+            tuple(object_ids),
+            np.stack([one.mask for one in answers]),
+            tuple(_score(one.decoded) for one in answers),
         )
 
     def _keep_logits(self, result: FrameResult) -> None:

@@ -1,8 +1,8 @@
 """Model files in and out; nothing read here can run code (layer: model, the only file of it that touches the disk).
 
-Read: our safetensors, whose header ``ddsam2`` holds JSON (specification, hash of the tensors, what the writer added); SAM 2.0, SAM 2.1 and
-MedSAM2 ``.pt`` files ``{"model": tensors}``; DD-SAM2's flat files whose keys begin with ``model.``, adapters inferred from the keys.
-Written: safetensors only.
+Read: our safetensors, whose header ``ddsam2`` holds JSON (specification, hash of the tensors, what the writer added);
+SAM 2.0, SAM 2.1 and MedSAM2 ``.pt`` files ``{"model": tensors}``; DD-SAM2's flat files whose keys begin with
+``model.``, adapters inferred from the keys. Written: safetensors only.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ USUAL_DILATIONS = (1, 3, 5, 7)
 Tensors = dict[str, torch.Tensor]
 
 
-def load_model(
-    path: str | Path, device: str | torch.device = "cpu", image_size: int | None = None
-) -> torch.nn.Module:
+def load_model(path: str | Path, device: str | torch.device = "cpu", image_size: int | None = None) -> torch.nn.Module:
     """Build the network that a file holds and load it.
 
     Args:
@@ -110,7 +108,10 @@ def load_adapters(model: torch.nn.Module, path: str | Path) -> None:
     origin = ModelSpec.from_dict(header["adapters_of"])
     spec = model.ddsam2_spec
     if origin.name != spec.name or (spec.adapters is not None and not _same_shape(origin.adapters, spec.adapters)):
-        msg = f"The adapters in {path} belong to {origin.name} with {origin.adapters}; this model is {spec.name} with {spec.adapters}."
+        msg = (
+            f"The adapters in {path} belong to {origin.name} with {origin.adapters}; "
+            f"this model is {spec.name} with {spec.adapters}."
+        )
         raise WeightsError(msg)
     if spec.adapters is None:
         attach_adapters(model, origin.adapters)
@@ -144,7 +145,11 @@ def _read(path: Path) -> tuple[Tensors, dict[str, Any] | None]:
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if not isinstance(content, dict) or not content or not all(isinstance(one, torch.Tensor) for one in content.values()):
+    if (
+        not isinstance(content, dict)
+        or not content
+        or not all(isinstance(one, torch.Tensor) for one in content.values())
+    ):
         msg = f"{path} holds no table of weights. Give a SAM 2, MedSAM2, DD-SAM2 or DDSAM2Slicer model file."
         raise WeightsError(msg)
     return dict(content), None
@@ -228,7 +233,10 @@ def _infer_spec(tensors: Tensors, path: Path) -> ModelSpec:
     for spec in ARCHITECTURES.values():
         if (spec.embed_dim, sum(spec.stages)) == (width, depth):
             return replace(spec, mask_prior=False, adapters=_infer_adapters(tensors, path))
-    msg = f"{path} is no model this version knows (trunk of width {width} with {depth} blocks). Known: {', '.join(ARCHITECTURES)}."
+    msg = (
+        f"{path} is no model this version knows (trunk of width {width} with {depth} blocks). "
+        f"Known: {', '.join(ARCHITECTURES)}."
+    )
     raise WeightsError(msg)
 
 
@@ -242,7 +250,7 @@ def _infer_adapters(tensors: Tensors, path: Path) -> AdapterSettings | None:
     first = found.get(0, set())
     branches = {name.split(".0.")[0] for name in first if name.startswith(("dw2_", "blk."))}
     if "pw1.0.weight" not in first or not branches or sorted(found) != list(range(len(found))):
-        msg = f"{path} has adapters of an unknown kind. Known are DD-SAM2's: pw1, dw2_* or blk.*, pw2 in the first blocks."
+        msg = f"{path} has adapters of an unknown kind. Known are DD-SAM2's: pw1, dw2_* or blk.*, pw2."
         raise WeightsError(msg)
     inner, channels = tensors["image_encoder.trunk.blocks.0.adapter.pw1.0.weight"].shape[:2]
     return AdapterSettings(
@@ -280,7 +288,7 @@ def _load(model: torch.nn.Module, tensors: Tensors, path: Path) -> None:
 def _explain_pickle(path: Path, reason: str) -> str:
     """Say why the pickle reader stopped: forbidden content, or no pickle at all."""
     if "Unsupported" in reason or "GLOBAL" in reason:
-        return f"{path} was refused: it holds more than numbers and could run code when opened. Use a file from a source you trust."
+        return f"{path} was refused: it holds more than numbers and could run code. Use a file from a source you trust."
     return _explain_damage(path)
 
 

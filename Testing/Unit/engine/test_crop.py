@@ -36,7 +36,9 @@ def test_outside_of_the_frame_is_black_and_colours_stay():
     assert seen[0, 0, 15].tolist() == [10, 20, 30]
 
 
-@pytest.mark.parametrize(("point", "expected"), [((10, 20), (0.5, 0.5)), ((41.5, 51.5), (63.5, 63.5)), ((9.5, 19.5), (-0.5, -0.5))])
+@pytest.mark.parametrize(
+    ("point", "expected"), [((10, 20), (0.5, 0.5)), ((41.5, 51.5), (63.5, 63.5)), ((9.5, 19.5), (-0.5, -0.5))]
+)
 def test_pixel_centres_map_to_network_pixels(point, expected):
     assert Crop(10, 20, 64, 64).to_network(*point, 128) == expected
 

@@ -1,7 +1,7 @@
 """Our streaming engine gives what sam2's own video predictor gives: same random weights, same frames, same prompts.
 
-Upstream runs one object after the other, so one upstream run with an object per kind of prompt is the reference for single objects and for
-batches alike.
+Upstream runs one object after the other, so one upstream run with an object per kind of prompt is the reference for
+single objects and for batches alike.
 """
 
 from dataclasses import dataclass

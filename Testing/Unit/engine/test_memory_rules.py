@@ -24,7 +24,10 @@ def memory(frame, angle=0.0, iou=0.5, is_conditioning=False, similarity=0.0):
 
 
 def seven(angles):
-    return [memory(0, angles[0], is_conditioning=True), *(memory(n, angle) for n, angle in enumerate(angles[1:], start=1))]
+    return [
+        memory(0, angles[0], is_conditioning=True),
+        *(memory(n, angle) for n, angle in enumerate(angles[1:], start=1)),
+    ]
 
 
 def test_recent_takes_conditioning_frames_and_the_newest_others():
@@ -70,7 +73,13 @@ def test_diverse_adds_long_term_frames_that_are_not_recent():
 
 
 def test_a_streak_of_sure_frames_gives_the_candidate_least_like_the_latest_long_term_frame():
-    stored = {-1: memory(0, 0, is_conditioning=True), 1: memory(1, 5), 2: memory(2, 70), 3: memory(3, 20), 4: memory(4, 10)}
+    stored = {
+        -1: memory(0, 0, is_conditioning=True),
+        1: memory(1, 5),
+        2: memory(2, 70),
+        3: memory(3, 20),
+        4: memory(4, 10),
+    }
     state = LongTerm()
     for frame in (1, 2, 3, 4):
         state = update_long_term(state, memory(frame, iou=0.99), stored.__getitem__)

@@ -46,7 +46,11 @@ def with_masks(masks, *keys):
 
 
 def collect(results):
-    return {(one, result.frame): mask for result in results for one, mask in zip(result.object_ids, result.masks, strict=True)}
+    return {
+        (one, result.frame): mask
+        for result in results
+        for one, mask in zip(result.object_ids, result.masks, strict=True)
+    }
 
 
 def count_encoder_calls(monkeypatch):

@@ -12,7 +12,6 @@ from DDSAM2SlicerLib.model.architectures import build_model
 from DDSAM2SlicerLib.model.steps import normalise
 
 
-
 def build_lively_model(spec, seed=3):
     """A random model whose logits are large and depend on every memory, so that a missing or misplaced one shows."""
     torch.manual_seed(seed)
@@ -23,7 +22,10 @@ def build_lively_model(spec, seed=3):
         for name, parameter in model.named_parameters():
             if name.endswith("gamma"):
                 parameter.fill_(0.5)
-            if name.startswith(("memory_attention", "memory_encoder", "sam_mask_decoder", "obj_ptr")) and parameter.dim() > 1:
+            if (
+                name.startswith(("memory_attention", "memory_encoder", "sam_mask_decoder", "obj_ptr"))
+                and parameter.dim() > 1
+            ):
                 parameter.mul_(1.8)
         model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(20.0)
     return model
@@ -32,7 +34,10 @@ def build_lively_model(spec, seed=3):
 def build_upstream(model):
     """Upstream's predictor from upstream's own configuration of the tiny model, with the weights of ours."""
     predictor = build_sam2_video_predictor(
-        "configs/sam2.1/sam2.1_hiera_t.yaml", None, device="cpu", hydra_overrides_extra=[f"++model.image_size={model.image_size}"]
+        "configs/sam2.1/sam2.1_hiera_t.yaml",
+        None,
+        device="cpu",
+        hydra_overrides_extra=[f"++model.image_size={model.image_size}"],
     )
     predictor.load_state_dict(model.state_dict())
     predictor.fill_hole_area = 0  # needs a CUDA extension
@@ -43,7 +48,7 @@ def build_upstream(model):
 def start_upstream(predictor, frames):
     """Upstream's inference state for 8-bit frames (T, S, S), through its own ``init_state``."""
     images = normalise(torch.from_numpy(frames))
-    with mock.patch("sam2.sam2_video_predictor.load_video_frames", lambda **_: (images, *frames.shape[1:])):
+    with mock.patch("sam2.sam2_video_predictor.load_video_frames", return_value=(images, *frames.shape[1:])):
         return predictor.init_state("")
 
 

@@ -14,7 +14,7 @@ SMALL = replace(ARCHITECTURES["hiera_nano"].with_image_size(64), adapters=None, 
 
 
 def build_on_meta(spec):
-    """Build without memory for the weights; sam2's trunk reads numbers off ``torch.linspace``, which therefore stays real."""
+    """Build without memory for weights; sam2's trunk reads numbers off ``torch.linspace``, which stays real."""
     real = torch.linspace
     with mock.patch("torch.linspace", lambda *args: real(*args, device="cpu")), torch.device("meta"):
         return build_model(spec)

@@ -68,8 +68,10 @@ def test_a_sam_2_0_file_without_the_newer_parameters_loads_as_zeros(tmp_path, a_
     ],
 )
 def test_the_authors_flat_format_loads_with_its_adapters(tmp_path, settings):
-    spec = ARCHITECTURES["hiera_nano"].with_image_size(64).__class__(
-        **{**NANO.__dict__, "adapters": settings, "mask_prior": False}
+    spec = (
+        ARCHITECTURES["hiera_nano"]
+        .with_image_size(64)
+        .__class__(**{**NANO.__dict__, "adapters": settings, "mask_prior": False})
     )
     source = build_model(spec)
     torch.save({f"model.{key}": value for key, value in source.state_dict().items()}, tmp_path / "medsam2_best.pth")
@@ -117,9 +119,11 @@ class Malicious:
     """Creates a file when it is unpickled."""
 
     def __init__(self, path):
+        """Remember what to create."""
         self.path = path
 
     def __reduce__(self):
+        """Ask the reader to call a function."""
         return os.mkdir, (str(self.path),)
 
 
