@@ -27,6 +27,9 @@ class Stage:
     final_learning_rate: float = 1e-5
     warmup: int = 100
     prompts: dict[str, float] = field(default_factory=lambda: {"mask": 0.5, "box": 0.25, "click": 0.15, "clicks": 0.1})
+    image_share: float = 0.0
+    """Share of the steps that show single images, as many as a clip step has frames: where prompts are learned."""
+    image_prompts: dict[str, float] = field(default_factory=lambda: {"box": 0.45, "click": 0.3, "clicks": 0.25})
     clip: ClipSettings = field(default_factory=ClipSettings)
     loss: LossWeights = field(default_factory=LossWeights)
 
@@ -36,12 +39,15 @@ class Stage:
         Raises:
             SettingsError: If a count is not positive or a kind of prompt is unknown.
         """
+        if not 0 <= self.image_share <= 1:
+            msg = f"Stage {self.name!r}: image_share {self.image_share} must lie between 0 and 1."
+            raise SettingsError(msg)
         if min(self.steps, self.clips_per_step, self.fresh_per_step, self.pool) < 1:
             msg = f"Stage {self.name!r}: steps, clips_per_step, fresh_per_step and pool must be at least 1."
             raise SettingsError(msg)
-        unknown = sorted(set(self.prompts) - set(PROMPT_KINDS))
-        if unknown or not any(self.prompts.values()):
-            given = unknown or self.prompts
+        unknown = sorted({*self.prompts, *self.image_prompts} - set(PROMPT_KINDS))
+        if unknown or not any(self.prompts.values()) or not any(self.image_prompts.values()):
+            given = unknown or (self.prompts, self.image_prompts)
             msg = f"Stage {self.name!r}: prompts {given} are not usable; give weights to some of {PROMPT_KINDS}."
             raise SettingsError(msg)
 

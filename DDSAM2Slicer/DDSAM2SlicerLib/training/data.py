@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from .clips import Clip, make_clips
+from .clips import MIN_PROMPT_PX, Clip, make_clips
 from .config import Stage
 from .rollout import Batch
 
@@ -54,13 +54,23 @@ class Pool:
         del self._clips[: max(len(self._clips) - self.stage.pool, 0)]
 
     def draw(self) -> Batch:
-        """Take new clips in and draw a batch; all its clips share a kind of prompt."""
+        """Take new clips in and draw a batch, of clips or of as many single images; all share a kind of prompt."""
         self._refill(self.stage.fresh_per_step)
-        picks = torch.randint(len(self._clips), (self.stage.clips_per_step,), generator=self.generator).tolist()
+        is_images = torch.rand((), generator=self.generator).item() < self.stage.image_share
+        count = self.stage.clips_per_step * (self.stage.clip.num_frames if is_images else 1)
+        picks = torch.randint(len(self._clips), (count,), generator=self.generator).tolist()
         clips = [vary(self._clips[pick], self.generator) for pick in picks]
-        kinds, weights = zip(*self.stage.prompts.items(), strict=True)
+        if is_images:
+            clips = [self._one_frame(clip) for clip in clips]
+        kinds, weights = zip(*(self.stage.image_prompts if is_images else self.stage.prompts).items(), strict=True)
         kind = kinds[int(torch.multinomial(torch.tensor(weights), 1, generator=self.generator))]
         return Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), kind)
+
+    def _one_frame(self, clip: Clip) -> Clip:
+        """Keep one random frame that shows the object."""
+        shown = (clip.masks.sum(dim=(1, 2)) >= MIN_PROMPT_PX).nonzero()[:, 0]
+        index = int(shown[int(torch.randint(len(shown), (), generator=self.generator))])
+        return Clip(clip.frames[index : index + 1], clip.masks[index : index + 1])
 
 
 def vary(clip: Clip, generator: torch.Generator) -> Clip:
@@ -71,7 +81,7 @@ def vary(clip: Clip, generator: torch.Generator) -> Clip:
     frames, masks = frames.flip(dims), masks.flip(dims)
     if draws[2] < 0.5:
         frames, masks = frames.transpose(1, 2), masks.transpose(1, 2)
-    if draws[3] < 0.5 and int(masks[-1].sum()) >= 0.3 * int(masks[0].sum()):
+    if draws[3] < 0.5 and int(masks[-1].sum()) >= max(0.3 * int(masks[0].sum()), MIN_PROMPT_PX):
         frames, masks = frames.flip(0), masks.flip(0)
     gamma = 2.0 ** (draws[4] - 0.5)
     toned = (frames.float() / 255.0) ** gamma * 255.0

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from DDSAM2SlicerLib.training.clips import MIN_PROMPT_PX, ClipSettings, make_clips
-from DDSAM2SlicerLib.training.data import vary
+from DDSAM2SlicerLib.training.config import Stage
+from DDSAM2SlicerLib.training.data import Pool, vary
 from DDSAM2SlicerLib.training.fields import Dice
 from DDSAM2SlicerLib.training.scenes import make_scene
 
@@ -51,3 +52,11 @@ def test_variation_turns_frames_and_masks_together(some_clips):
     for other in varied:
         assert sorted(other.masks.sum(dim=(1, 2)).tolist()) == sorted(clip.masks.sum(dim=(1, 2)).tolist())
     assert any(not torch.equal(other.masks, clip.masks) for other in varied)
+
+
+def test_image_batches_hold_single_frames_that_show_their_object():
+    stage = Stage("s", steps=1, clips_per_step=2, fresh_per_step=1, pool=8, image_share=1.0, clip=SMALL)
+    batch = Pool(stage, seed=3, first_scene=0, num_workers=0).draw()
+    assert batch.frames.shape == (6, 1, 64, 64)
+    assert batch.kind in stage.image_prompts
+    assert int(batch.masks.sum(dim=(1, 2, 3)).min()) >= MIN_PROMPT_PX
