@@ -7,6 +7,7 @@ slice of the CT and one box on one frame of the ultrasound.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from .stack import make_stack
 from .tracking import Outcome, Plan, track
 from .writers import prepare_output
 
+LUNG_WINDOW = (1600.0, -400.0)
+"""Width and level in HU, as one would display it: from air to bone."""
 LUNGS = ("right lung", "left lung")
 VENTRICLE = "left ventricle"
 VENTRICLE_BOX = Box(154, 73, 203, 131)
@@ -69,7 +72,7 @@ def _segment_lungs(output: Path, predictor: Any) -> dict[str, float]:
     import slicerio
 
     ct_path, reference_path = find_chest()
-    stack = make_stack(read_image(ct_path), "k")
+    stack = replace(make_stack(read_image(ct_path), "k"), window=LUNG_WINDOW)
     values = slicerio.extract_segments(
         slicerio.read_segmentation(str(reference_path)), [(name, n) for n, name in enumerate(LUNGS, start=1)]
     )["voxels"].transpose(2, 1, 0)

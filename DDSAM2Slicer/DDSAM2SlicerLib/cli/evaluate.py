@@ -194,6 +194,8 @@ def _run(tasks: list[Task], load: Callable[[int], Any], methods: tuple[str, ...]
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with context.Pool(jobs, _start_worker, (load, threads, methods)) as pool:
         yield from pool.imap(_score_in_worker, tasks)
+        pool.close()
+        pool.join()
 
 
 _worker: dict[str, Any] = {}

@@ -34,6 +34,8 @@ COLUMNS = (
 )
 MONTAGE_COLUMNS = 6
 MONTAGE_ROWS = 3
+MONTAGE_MARGIN = 0.3
+"""Space around the objects, as a fraction of their size."""
 DPI = 110
 
 
@@ -107,20 +109,21 @@ def draw_montage(outcome: Outcome) -> Figure:
     shown = _choose_frames(outcome)
     columns = min(MONTAGE_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
-    source = outcome.stack.source()
-    column_mm, row_mm = source.pixel_spacing_mm
-    shape = source.height * row_mm / (source.width * column_mm)
+    column_mm, row_mm = outcome.stack.source().pixel_spacing_mm
+    window = _find_window(outcome)
+    shape = (window[3] - window[2]) * row_mm / ((window[1] - window[0]) * column_mm)
     figure = Figure(figsize=(2.2 * columns, (2.2 * shape + 0.25) * rows), layout="constrained", facecolor="black")
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set_axis_off()
         if shown:
-            _draw_frame(axes, outcome, *shown.pop(0), aspect=row_mm / column_mm)
+            _draw_frame(axes, outcome, *shown.pop(0), window)
+            axes.set_aspect(row_mm / column_mm)
     return figure
 
 
-def _draw_frame(axes: Axes, outcome: Outcome, time: int, frame: int, aspect: float) -> None:
+def _draw_frame(axes: Axes, outcome: Outcome, time: int, frame: int, window: tuple[float, ...]) -> None:
     """One picture with the outline of every object."""
-    axes.imshow(outcome.stack.picture(time, frame), cmap="gray", vmin=0, vmax=255, aspect=aspect)
+    axes.imshow(outcome.stack.picture(time, frame), cmap="gray", vmin=0, vmax=255)
     for object_id, masks in outcome.labels.masks.items():
         mask = outcome.stack.view(masks, time, frame)
         if mask.any():
@@ -130,11 +133,28 @@ def _draw_frame(axes: Axes, outcome: Outcome, time: int, frame: int, aspect: flo
                 columns, rows, np.pad(mask, 1), [0.5], colors=[outcome.labels.colour(object_id)], linewidths=1.2
             )
     flip_columns, flip_rows = _display_flips(outcome)
-    columns, rows = (-0.5, mask.shape[1] - 0.5), (mask.shape[0] - 0.5, -0.5)
+    columns, rows = window[:2], window[3:1:-1]
     axes.set(xlim=columns[::-1] if flip_columns else columns, ylim=rows[::-1] if flip_rows else rows)
     is_prompted = outcome.is_prompted(time, frame)
     title = f"frame {frame}" if not outcome.stack.image.is_series else f"time {time}, slice {frame}"
     axes.set_title(f"{title} (prompt)" if is_prompted else title, fontsize=8, color="white" if is_prompted else "0.65")
+
+
+def _find_window(outcome: Outcome) -> tuple[float, float, float, float]:
+    """Left, right, top and bottom of the part of the frames to show: all objects on all frames, and a margin."""
+    source = outcome.stack.source()
+    seen = np.zeros((source.height, source.width), bool)
+    for one in outcome.measured:
+        seen |= outcome.stack.view(outcome.labels.masks[one.object_id], one.time, one.frame)
+    bounds = []
+    for size, used in (
+        (source.width, np.flatnonzero(seen.any(axis=0))),
+        (source.height, np.flatnonzero(seen.any(axis=1))),
+    ):
+        first, last = (int(used[0]), int(used[-1])) if used.size else (0, size - 1)
+        margin = MONTAGE_MARGIN * (last - first + 1)
+        bounds += [max(-0.5, first - margin), min(size - 0.5, last + margin)]
+    return tuple(bounds)
 
 
 def _display_flips(outcome: Outcome) -> tuple[bool, bool]:

@@ -29,15 +29,19 @@ class Stack:
     Attributes:
         image: What was read; slices are times already where the user said so.
         axis: Axis of the slices; None for a clip.
+        window: Width and level of the grey values, if they are known.
     """
 
     image: Image
     axis: Axis | None
+    window: tuple[float, float] | None = None
 
     @cached_property
     def mapping(self) -> IntensityMapping:
-        """The one intensity mapping of the whole image."""
+        """The one intensity mapping of the whole image: the window, else robust percentiles."""
         arrays = self.image.arrays
+        if self.window is not None:
+            return IntensityMapping.from_window(*self.window)
         if arrays[0].ndim == 4 and arrays[0].dtype == np.uint8:
             return IntensityMapping(0.0, 255.0)
         return IntensityMapping.from_arrays(arrays)
