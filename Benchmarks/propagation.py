@@ -201,9 +201,7 @@ def measure_default(clock: Clock) -> dict:
 def show(report: dict) -> None:
     """Print the report as a table."""
     for row in report.get("speed", []):
-        print(
-            f"{row['objects']} object(s), {row['frames']} frames, tiny, 512 px, {report['threads']} threads, {report['clock']} time"
-        )
+        print(f"{row['objects']} object(s), {row['frames']} frames, tiny, 512 px, {report['threads']} thread(s):")
         for name, seconds in row["seconds_per_frame"].items():
             extra = ""
             if name != "upstream":

@@ -60,4 +60,4 @@ def load_predictor(
     entry = store.catalog.get(str(name_or_path))
     # plain SAM 2 files do not say for which input they were trained; the model list does
     size = entry.input_size if entry is not None and not entry.is_shipped else None
-    return Predictor(load_model(store.resolve(name_or_path), chosen, size), settings, chosen)
+    return Predictor(load_model(store.resolve(name_or_path), image_size=size), settings, chosen)

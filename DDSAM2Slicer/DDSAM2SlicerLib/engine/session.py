@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..core.errors import PromptError
+from ..core.errors import InputError, PromptError, SettingsError
 from ..core.frames import FrameSource
 from ..core.plan import Direction, FrameRange, Pass, affected_frames, plan_passes, restrict_passes
 from ..core.prompts import FramePrompt, PromptSet
@@ -93,15 +93,15 @@ class Session:
 
         Raises:
             PromptError: If there is no prompt, or one lies outside the range.
+            SettingsError: If the range reaches beyond the stack.
+            InputError: If a locked mask does not fit the stack.
             DeviceError: If the device runs out of memory.
         """
         frames = frame_range or FrameRange(0, self._source.num_frames)
-        self._prompts.validate(self._source.num_frames, self._source.height, self._source.width, frames)
+        self._check(frames, locked or {})
         self._locked = locked or {}
-        seeds = {
-            one: tuple(f for f in self._prompts.frames(one) if self._is_seed(one, f))
-            for one in self._prompts.object_ids
-        }
+        ids = sorted({*self._prompts.object_ids, *self._locked})
+        seeds = {one: tuple(f for f in self._prompts.frames(one) if self._is_seed(one, f)) for one in ids}
         passes = plan_passes(seeds, frames, Direction(direction), self._locked, ends)
         shown = {(one, frame) for one, own in seeds.items() for frame in own if frame not in self._locked.get(one, ())}
         if changed is not None:
@@ -109,6 +109,23 @@ class Session:
             passes = restrict_passes(passes, self._affected(seeds, keys, frames))
             shown &= set(keys)
         return self._run(passes, seeds, shown, cancel)
+
+    def _check(self, frames: FrameRange, locked: Masks) -> None:
+        """Raise unless range, prompts and locked masks fit the stack."""
+        count, shape = self._source.num_frames, (self._source.height, self._source.width)
+        if frames.stop > count:
+            msg = f"Frames {frames} reach beyond the stack, which has frames 0 to {count - 1}. Narrow the range."
+            raise SettingsError(msg)
+        if self._prompts.prompts or not any(locked.values()):
+            self._prompts.validate(count, *shape, frames)
+        for object_id, masks in locked.items():
+            for frame, mask in masks.items():
+                if not 0 <= frame < count or np.shape(mask) != shape:
+                    msg = (
+                        f"Object {object_id}: the locked mask of frame {frame} has shape {np.shape(mask)}; "
+                        f"it must be {shape} on one of the frames 0 to {count - 1}. Unlock it."
+                    )
+                    raise InputError(msg)
 
     def _run(
         self,

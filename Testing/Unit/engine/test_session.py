@@ -5,7 +5,7 @@ import pytest
 import torch
 from upstream import as_stack, build_lively_model, draw_frames
 
-from DDSAM2SlicerLib.core.errors import DeviceError, PromptError
+from DDSAM2SlicerLib.core.errors import DeviceError, InputError, PromptError, SettingsError
 from DDSAM2SlicerLib.core.plan import FrameRange
 from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 from DDSAM2SlicerLib.core.settings import EngineSettings
@@ -206,6 +206,17 @@ def test_every_memory_rule_runs_with_several_objects(a_model, a_scene, rule):
     assert len(collect(session.propagate())) == 24
 
 
+def test_bfloat16_gives_nearly_the_same_masks_and_leaves_the_model_alone(a_model, a_scene):
+    frames, masks = a_scene
+    results = []
+    for precision in ("fp32", "bf16"):
+        session = open_session(a_model, frames[:4], precision=precision, mask_prior=True)
+        session.set_prompts(with_masks(masks, (1, 0), (2, 0)))
+        results.append(np.stack([mask for result in session.propagate() for mask in result.masks]))
+    assert (results[0] == results[1]).mean() > 0.97
+    assert all(parameter.dtype == torch.float32 for parameter in a_model.parameters())
+
+
 def test_zoom_follows_a_small_object_and_masks_land_where_the_object_is(a_model):
     frames, masks = draw_frames(8, 256)
     session = open_session(a_model, frames, zoom=True, min_crop_px=32, mask_prior=True)
@@ -245,6 +256,23 @@ def test_prompts_outside_the_stack_or_the_range_are_refused(a_model, a_scene):
     session.set_prompts(with_masks(masks, (1, 0)))
     with pytest.raises(PromptError, match="Widen the range"):
         list(session.propagate(frame_range=FrameRange(2, 5)))
+
+
+def test_a_range_or_a_locked_mask_that_does_not_fit_is_refused(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    with pytest.raises(SettingsError, match="has frames 0 to 11"):
+        session.propagate(frame_range=FrameRange(0, 13))
+    with pytest.raises(InputError, match=r"frame 3 has shape \(5, 5\)"):
+        session.propagate(locked={1: {3: np.zeros((5, 5), bool)}})
+
+
+def test_an_object_without_prompt_starts_from_its_locked_frames(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    results = collect(session.propagate(locked={2: {5: masks[5, 1]}}))
+    assert sorted(results) == [(2, frame) for frame in range(12) if frame != 5]
 
 
 def test_running_out_of_memory_is_one_sentence(a_model, a_scene, monkeypatch):
