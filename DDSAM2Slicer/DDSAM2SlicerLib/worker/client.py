@@ -150,7 +150,7 @@ class WorkerClient:
 
     def open(self, frames: FrameSource) -> WorkerSession:
         """Begin to segment a stack; its frames travel to the worker in the background."""
-        return WorkerSession(self, frames, next(self._numbers))
+        return WorkerSession(self, frames)
 
     def cancel(self, request: int) -> None:
         """Stop a request; it ends as cancelled within a second, what has arrived until then stays."""
@@ -200,9 +200,11 @@ class WorkerClient:
         self._link.send(Message(kind, number, fields or {}, arrays or {}))
         return number
 
-    def open_stack(self, fields: dict, arrays: dict, frames: FrameSource) -> None:
-        """Send a stack; its frames follow in the background as parts of the same request."""
-        self._link.upload(self.request("open_stack", fields, arrays, is_quiet=True), fields["stack"], frames)
+    def open_stack(self, fields: dict, arrays: dict, frames: FrameSource) -> int:
+        """Send a stack, whose frames follow in the background; returns its number."""
+        number = self.request("open_stack", fields, arrays, is_quiet=True)
+        self._link.upload(number, frames)
+        return number
 
     def _send_model(self, model: ModelChoice, is_quiet: bool = False) -> int:
         fields = {"name": model.name, "device": model.device, "settings": model.settings.to_dict()}

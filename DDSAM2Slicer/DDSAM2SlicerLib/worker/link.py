@@ -47,9 +47,9 @@ class Link:
         """Queue one message."""
         self._outbox.put((priority, next(self._numbers), iter([message])))
 
-    def upload(self, request: int, stack_id: int, source: FrameSource) -> None:
+    def upload(self, request: int, source: FrameSource) -> None:
         """Queue the frames of a stack; each chunk is read only when the pipe takes it."""
-        self._outbox.put((NORMAL, next(self._numbers), self._chunk_messages(request, stack_id, source)))
+        self._outbox.put((NORMAL, next(self._numbers), self._chunk_messages(request, source)))
 
     def drop(self, request: int) -> None:
         """Do not send what is still queued for a request."""
@@ -60,10 +60,10 @@ class Link:
         self.process.stop(grace_s)
         self._outbox.put((URGENT, -1, None))
 
-    def _chunk_messages(self, request: int, stack_id: int, source: FrameSource) -> Iterator[Message]:
+    def _chunk_messages(self, request: int, source: FrameSource) -> Iterator[Message]:
         try:
             for first, frames in chunks_of(source):
-                yield Message("frames", request, {"stack": stack_id, "first": first}, {"frames": frames})
+                yield Message("frames", request, {"first": first}, {"frames": frames})
         except Exception as error:  # noqa: BLE001 (a source may be anything; the error is shown, not lost)
             reason = error if isinstance(error, DDSAM2Error) else WorkerError(f"The frames cannot be read ({error}).")
             self.inbox.put(("upload_failed", request, reason))

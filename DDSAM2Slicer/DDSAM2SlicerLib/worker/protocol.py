@@ -19,8 +19,9 @@ Requests (fields; arrays)::
 
     hello        release                                    first message; answered with hello
     load_model   name, device, settings                     catalog name or a path on the worker's machine
-    open_stack   stack, shape, spacing_mm, step_mm; pixel_to_ras (T, 4, 4)      done when all frames have arrived
-    frames       stack, first; frames (n, H, W[, 3])        a chunk; repeats the request of its open_stack
+    open_stack   shape, spacing_mm, step_mm; pixel_to_ras (T, 4, 4)     its request is the stack's number from here on
+    frames       first; frames (n, H, W[, 3])               a chunk; has the request of its open_stack, as has the
+                                                            done that follows the last chunk
     set_prompts  stack; prompts                             PromptSet.to_json() as UTF-8 bytes
     preview      stack, frame
     propagate    stack, direction, range, locked, ends, changed; locked (M, H, W/8)

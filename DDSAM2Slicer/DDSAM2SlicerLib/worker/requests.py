@@ -66,11 +66,11 @@ class ModelChoice:
 class WorkerSession:
     """Segments the objects of one stack in the worker (an EngineSession); made by ``WorkerClient.open``."""
 
-    def __init__(self, client: WorkerClient, frames: FrameSource, stack_id: int) -> None:
+    def __init__(self, client: WorkerClient, frames: FrameSource) -> None:
         """Send the stack; this returns at once."""
         self._client = client
         self._frames = frames
-        self._stack = {"stack": stack_id}
+        self._stack: dict[str, int] = {}
         self._prompts = PromptSet.empty()
         self._generation = 0
         self._make_ready()
@@ -152,7 +152,7 @@ class WorkerSession:
         if self._is_ready():
             return
         fields, arrays = pack_stack(self._frames)
-        self._client.open_stack({**self._stack, **fields}, arrays, self._frames)
+        self._stack = {"stack": self._client.open_stack(fields, arrays, self._frames)}
         self._generation = self._client.generation
         if self._prompts.prompts:
             self._send_prompts()

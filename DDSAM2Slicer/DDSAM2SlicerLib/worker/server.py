@@ -175,9 +175,7 @@ class Server:
     def _take_frames(self, message: Message) -> None:
         """Begin a stack or fill it."""
         if message.kind == "open_stack":
-            with reading(message):
-                stack_id = int(message.fields["stack"])
-            self._uploads[message.request] = self._stacks[stack_id] = Stack(ReceivedFrames(message))
+            self._uploads[message.request] = self._stacks[message.request] = Stack(ReceivedFrames(message))
         elif message.request in self._uploads:
             stack = self._uploads[message.request]
             stack.frames.add(message)

@@ -159,7 +159,8 @@ def test_leaving_the_loop_early_leaves_the_session_usable(session):
 
 
 def test_no_prompts_and_prompts_outside_are_refused_and_the_old_ones_stay(session, prompts):
-    for bad in (PromptSet.empty(), prompts.with_point(1, NUM_FRAMES, Point(3, 3)), prompts.with_point(1, 0, Point(99, 3))):
+    beyond, beside = prompts.with_point(1, NUM_FRAMES, Point(3, 3)), prompts.with_point(1, 0, Point(99, 3))
+    for bad in (PromptSet.empty(), beyond, beside):
         with pytest.raises(PromptError):
             session.set_prompts(bad)
     assert session.preview(SEED_FRAME).object_ids == (1, 2)
@@ -187,6 +188,18 @@ def test_the_worker_gives_what_the_engine_gives_to_the_bit(request, frames, prom
         ]
 
 
+def test_a_model_file_that_is_gone_costs_the_real_worker_nothing(engine_worker, model_file, frames, prompts):
+    session = engine_worker.open(frames)
+    session.set_prompts(prompts)
+    gone = str(model_file.with_name("gone.safetensors"))
+    for attempt in (lambda: engine_worker.load_model(gone, "cpu"), lambda: session.preview(SEED_FRAME)):
+        with pytest.raises(WeightsError, match=r"There is no model file .*gone\.safetensors"):
+            attempt()
+    engine_worker.load_model(str(model_file), "cpu")
+    assert session.preview(SEED_FRAME).object_ids == (1, 2)
+    assert engine_worker.generation == 1
+
+
 def test_the_fake_follows_the_phantom(frames, heart, prompts):
     session = FakeEngine().open(frames)
     session.set_prompts(prompts)
@@ -202,4 +215,4 @@ def test_the_fake_knows_one_model_and_names_faults():
 
 
 def test_the_worker_command_runs_this_python():
-    assert DEFAULT_COMMAND == (sys.executable, "-m", "DDSAM2SlicerLib.worker")
+    assert list(DEFAULT_COMMAND) == [sys.executable, "-m", "DDSAM2SlicerLib.worker"]
