@@ -76,9 +76,15 @@ class Network:
         is_prompted: bool,
     ) -> torch.Tensor:
         """Encode masks (B, 1, S, S) of one frame into memory tokens (B, h*w, Cm) in storage format."""
-        features = features.expand(high_res.shape[0])
-        memory = steps.remember(self.model, features, high_res, object_score, pointer, is_prompted)
-        return memory.features.to(STORED_DTYPE).flatten(2).transpose(1, 2).contiguous()
+        # one object at a time stays in a CPU's cache, a GPU wants them all
+        count = 1 if self.device.type == "cpu" else high_res.shape[0]
+        batches = zip(high_res.split(count), object_score.split(count), pointer.split(count), strict=True)
+        memories = [
+            steps.remember(self.model, features.expand(len(one)), one, score, vector, is_prompted)
+            for one, score, vector in batches
+        ]
+        encoded = torch.cat([memory.features for memory in memories])
+        return encoded.to(STORED_DTYPE).flatten(2).transpose(1, 2).contiguous()
 
     def predict_motion(self, previous_logits: torch.Tensor, previous: Frame, current: Frame) -> torch.Tensor:
         """Move the previous frame's mask logits (B, 1, h, w) along the image's motion; always in fp32."""
