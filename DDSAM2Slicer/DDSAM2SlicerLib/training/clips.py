@@ -86,7 +86,7 @@ def _cut(dice: Dice, image: torch.Tensor, mask: torch.Tensor, settings: ClipSett
     extent = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
     scene_size = image.shape[-1]
     side = min(max(extent / dice.uniform(settings.share_low, settings.share_high), 16), 1.05 * scene_size)
-    slack = max(side - extent, 0) * 0.35
+    slack = max(side - extent, 0) * 0.5  # up to the border, where objects of large frames often lie
     centre = [float(edge[0] + edge[-1]) / 2 + dice.uniform(-slack, slack) for edge in (columns, rows)]
     voxel = dice.log_uniform(0.7, 4.0) if dice.chance(0.7) else 1.0  # scene pixels per stored voxel
     voxel = min(voxel, max(extent / 6, 0.7))
