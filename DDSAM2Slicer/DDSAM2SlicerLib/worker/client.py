@@ -182,16 +182,18 @@ class WorkerClient:
             DDSAM2Error: If the request failed.
         """
         while True:
-            for event in [event for event in self._events if event.request == request]:
+            if cancel():
+                self.cancel(request)
+            event = next((event for event in self._events if event.request == request), None)
+            if event is not None:
                 self._events.remove(event)
                 if event.error is not None:
                     raise event.error
                 yield event
-                if event.kind in FINAL_KINDS:
-                    return
-            if cancel():
-                self.cancel(request)
-            self._pump(WAIT_S)
+            elif request in self._requests:
+                self._pump(WAIT_S)
+            else:
+                return
 
     def request(self, kind: str, fields: dict | None = None, arrays: dict | None = None, is_quiet: bool = False) -> int:
         """Send one request of the protocol; returns its number."""

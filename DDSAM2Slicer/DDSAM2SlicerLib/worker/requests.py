@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..core.errors import WorkerError
 from ..core.plan import Direction
 from ..core.prompts import PromptSet
 from .contents import pack_prompts, pack_propagation, pack_stack
@@ -111,7 +112,10 @@ class WorkerSession:
         Raises:
             DDSAM2Error: If nothing is prompted there, or the worker fails.
         """
-        return next(self._results(self.start_preview(frame), lambda: False))
+        for result in self._results(self.start_preview(frame), lambda: False):
+            return result
+        msg = "The preview was stopped before it was finished."
+        raise WorkerError(msg)
 
     def propagate(
         self,

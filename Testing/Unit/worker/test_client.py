@@ -132,6 +132,24 @@ def test_events_of_other_requests_wait_for_poll(client, frames, prompts):
     assert [event.kind for event in client.poll() if event.request == waiting] == ["result", "done"]
 
 
+def test_other_requests_between_two_results_lose_none_of_them(client, frames, prompts):
+    session = open_session(client, frames, prompts)
+    num_results = 0
+    for result in session.propagate():
+        session.preview(SEED_FRAME)
+        num_results += len(result.object_ids)
+    assert num_results == 2 * NUM_FRAMES
+
+
+def test_nobody_waits_for_a_request_that_has_ended(client, frames, prompts):
+    session = open_session(client, frames, prompts)
+    request = session.start_preview(SEED_FRAME)
+    watch(client, request)
+    assert list(client.events_of(request)) == []
+    client.close()
+    assert list(client.events_of(request)) == []
+
+
 def test_cancel_passes_an_upload_and_the_rest_is_not_even_read(client, prompts):
     source = CountingFrames(np.zeros((200, 1024, 1024), np.uint8))  # 200 MB in 50 chunks
     client.load_model("fake")
@@ -161,6 +179,7 @@ def test_a_volume_deleted_during_the_upload_is_named_and_the_worker_lives(client
     assert client.generation == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in needs usleep")
 def test_frames_arrive_though_the_gui_never_lets_other_threads_run(client, frames, prompts):
     """Slicer's event loop keeps Python's lock between two timer calls; so does this stand-in for it."""
     hold_lock = ctypes.PyDLL(None).usleep
