@@ -5,4 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from slicer_boot import booted, make, scene  # noqa: E402, F401 (fixtures, found by their names)
+import slicer_boot
+
+booted, make, scene = slicer_boot.booted, slicer_boot.make, slicer_boot.scene  # fixtures, found by their names

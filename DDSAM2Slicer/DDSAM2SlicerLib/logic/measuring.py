@@ -1,0 +1,215 @@
+"""Size and place of every object, frame by frame or time by time, as table, plot and CSV file (layer: logic).
+
+Volumes and clips are measured per frame, series per time point. A volume is the sum of the areas of its slices times
+their distance. Displacement is the distance of the centre of mass from where it was when the object first appeared,
+within the plane for frames.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.errors import InputError, OutputError
+from ..mrml import sequences, tables
+from .notebook import Notebook
+from .stacks import ClipStack, SeriesStack, Stack
+from .state import Progress
+from .targets import Target
+
+MM3_PER_ML = 1000.0
+CLOSED_CYCLE_GAP = 0.5
+"""A cycle counts as closed if its two ends differ by at most this fraction of the stroke."""
+
+
+@dataclass
+class _Sums:
+    """What has been seen of one object in one row of the table."""
+
+    area_mm2: float = 0.0
+    weighted: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+
+    def add(self, area_mm2: float, centre: tuple[float, float, float]) -> None:
+        """Add one mask."""
+        self.area_mm2 += area_mm2
+        self.weighted = [old + area_mm2 * value for old, value in zip(self.weighted, centre, strict=True)]
+
+    @property
+    def centre(self) -> tuple[float, ...] | None:
+        """Centre of mass, or None if there is nothing."""
+        return tuple(value / self.area_mm2 for value in self.weighted) if self.area_mm2 else None
+
+
+@dataclass(frozen=True)
+class EjectionFraction:
+    """How much of its largest content an object ejects.
+
+    Attributes:
+        percent: (largest - smallest) / largest x 100.
+        method: How it was computed, to be shown with it.
+    """
+
+    percent: float
+    method: str
+
+
+class Measurement:
+    """Reads masks a few at a time; when all are read, the numbers are there."""
+
+    def __init__(self, stack: Stack, notes: Notebook, target: Target, on_end: Callable[[Measurement], object]) -> None:
+        """Begin; nothing is read yet.
+
+        Args:
+            stack: The input.
+            notes: Knows the objects.
+            target: Holds the masks.
+            on_end: Told when all is measured.
+        """
+        self._stack, self._target, self._on_end = stack, target, on_end
+        segmentation = target.node.GetSegmentation()
+        self.objects = {
+            one: segmentation.GetSegment(segment_id).GetName() for one, segment_id in sorted(notes.segment_ids.items())
+        }
+        self.colors = {one: segmentation.GetSegment(notes.segment_ids[one]).GetColor() for one in self.objects}
+        self._segment_ids = dict(notes.segment_ids)
+        self.is_series = isinstance(stack, SeriesStack)
+        self.num_rows = stack.num_times if self.is_series else stack.num_frames
+        self._sums = {(one, row): _Sums() for one in self.objects for row in range(self.num_rows)}
+        self._total = stack.num_frames * len(self.objects)
+        self._num_read = 0
+        self._reader = self._read()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is, in masks."""
+        return Progress(self._num_read, self._total, 0.0, None)
+
+    def work(self, deadline_s: float, clock: Callable[[], float]) -> bool:
+        """Read masks until a time, at least one; whether all are read."""
+        for _ in self._reader:
+            if clock() >= deadline_s:
+                return False
+        self._on_end(self)
+        return True
+
+    def run(self) -> Measurement:
+        """Read all masks at once, for scripts."""
+        for _ in self._reader:
+            pass
+        return self
+
+    def areas_mm2(self, object_id: int) -> list[float]:
+        """Area in each row; for series the sum over the slices."""
+        return [self._sums[object_id, row].area_mm2 for row in range(self.num_rows)]
+
+    def volumes_ml(self, object_id: int) -> list[float]:
+        """Volume at each time point of a series."""
+        step_mm = self._stack.source_of(0)[0].frame_step_mm
+        return [area * step_mm / MM3_PER_ML for area in self.areas_mm2(object_id)]
+
+    def volume_ml(self, object_id: int) -> float | None:
+        """Volume of an object in a volume; None for sequences."""
+        if self.is_series or isinstance(self._stack, ClipStack):
+            return None
+        return sum(self.areas_mm2(object_id)) * self._stack.frames.frame_step_mm / MM3_PER_ML
+
+    def diameters_mm(self, object_id: int) -> list[float]:
+        """Diameter of the disc, for series of the ball, of the same size."""
+        if self.is_series:
+            return [(6 * MM3_PER_ML * volume / math.pi) ** (1 / 3) for volume in self.volumes_ml(object_id)]
+        return [2 * math.sqrt(area / math.pi) for area in self.areas_mm2(object_id)]
+
+    def displacements_mm(self, object_id: int) -> list[float]:
+        """Distance of the centre from its first place; not a number where there is no mask."""
+        centres = [self._sums[object_id, row].centre for row in range(self.num_rows)]
+        first = next((centre for centre in centres if centre is not None), None)
+        return [math.nan if centre is None else math.dist(centre, first) for centre in centres]
+
+    def columns(self) -> dict[str, list[float]]:
+        """All numbers by title, with units."""
+        columns = {}
+        for one, name in self.objects.items():
+            if self.is_series:
+                columns[f"{name} volume [ml]"] = self.volumes_ml(one)
+            else:
+                columns[f"{name} area [mm2]"] = self.areas_mm2(one)
+            columns[f"{name} diameter [mm]"] = self.diameters_mm(one)
+            columns[f"{name} displacement [mm]"] = self.displacements_mm(one)
+        return columns
+
+    def ejection_fraction(self, object_id: int) -> EjectionFraction:
+        """Stroke over largest content of one closed cycle.
+
+        Raises:
+            InputError: If the input has no time, the object is never there, or the cycle is not closed.
+        """
+        name = self.objects[object_id]
+        if not (self.is_series or isinstance(self._stack, ClipStack)):
+            msg = "An ejection fraction needs a time series; this is a single volume."
+            raise InputError(msg)
+        content = self.volumes_ml(object_id) if self.is_series else self.areas_mm2(object_id)
+        largest, smallest = max(content), min(content)
+        if largest == 0:
+            msg = f"{name!r} is empty on all frames. Propagate it first."
+            raise InputError(msg)
+        if abs(content[0] - content[-1]) > CLOSED_CYCLE_GAP * (largest - smallest):
+            msg = (
+                f"{name!r} does not come back to its first size, so this is not one closed cycle. "
+                "Use a sequence of one heart beat."
+            )
+            raise InputError(msg)
+        what = "volume (sum of slice areas times slice distance)" if self.is_series else "area of this one slice"
+        method = f"(largest - smallest) / largest {what} over {self.num_rows} time points"
+        return EjectionFraction(100 * (largest - smallest) / largest, method)
+
+    def index(self) -> tuple[str, list[float]] | None:
+        """Title and values of the time axis, if times are known."""
+        sequence = getattr(self._stack, "sequence", None)
+        times_s = sequences.item_times_s(sequence) if sequence is not None else None
+        return None if times_s is None else ("time [s]", list(times_s))
+
+    def create_table(self, name: str = "DD-SAM2 measurements"):
+        """Add a table node with all numbers."""
+        return tables.create_table(name, self.columns(), list(range(self.num_rows)), self.index())
+
+    def create_chart(self, table):
+        """Add a chart of areas, for series of volumes, against time or frame."""
+        what, unit = ("volume", "ml") if self.is_series else ("area", "mm2")
+        colors = {f"{name} {what} [{unit}]": tuple(self.colors[one]) for one, name in self.objects.items()}
+        index = self.index()
+        return tables.create_chart(table, index[0] if index else tables.FRAME_COLUMN, colors, f"{what} [{unit}]")
+
+    def write_csv(self, path: str | Path) -> None:
+        """Write all numbers into a file.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        columns = {tables.FRAME_COLUMN: list(range(self.num_rows)), **dict([self.index()] if self.index() else [])}
+        columns |= self.columns()
+        try:
+            with Path(path).open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(columns)
+                writer.writerows(zip(*columns.values(), strict=True))
+        except OSError as error:
+            msg = f"The measurements cannot be written to {path} ({error.strerror or error}). Choose another place."
+            raise OutputError(msg) from error
+
+    def _read(self) -> Iterator[None]:
+        """Read one mask after the other."""
+        for frame in range(self._stack.num_frames):
+            source, index = self._stack.source_of(frame)
+            column_mm, row_mm = source.pixel_spacing_mm
+            row = frame // self._stack.num_slices if self.is_series else frame
+            depth_mm = index * (source.frame_step_mm or 0.0) if self.is_series else 0.0
+            for one in self.objects:
+                rows, columns = self._target.read(self._segment_ids[one], frame).nonzero()
+                if rows.size:
+                    centre = float(columns.mean()) * column_mm, float(rows.mean()) * row_mm, depth_mm
+                    self._sums[one, row].add(rows.size * column_mm * row_mm, centre)
+                self._num_read += 1
+                yield

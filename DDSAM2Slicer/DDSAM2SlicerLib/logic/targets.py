@@ -1,0 +1,242 @@
+"""Where masks go: a segmentation, or the segmentation sequence beside a volume sequence (layer: logic)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import slicer
+
+from ..core.errors import InputError
+from ..core.frames import FrameSource
+from ..core.geometry import VolumeGeometry
+from ..mrml import segmentations, sequences
+from ..mrml.editing import DEFAULT_RULES, EditRules, Overwrite
+from ..mrml.sequence_history import SequenceHistory
+from ..mrml.transforms import local_to_world
+from .stacks import Stack, VolumeStack
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Color = tuple[float, float, float]
+
+
+class Target(Protocol):
+    """What the rest of the logic knows about the output.
+
+    Attributes:
+        node: Segmentation node in the scene; for sequences the one the browser shows.
+        overwrites: Whether the masks of this step take voxels from other segments.
+    """
+
+    node: object
+    overwrites: bool
+
+    def is_present(self) -> bool:
+        """Whether all nodes are still in the scene."""
+
+    def add_segment(self, name: str, color: Color | None = None) -> str:
+        """Add an empty segment, everywhere; returns its ID."""
+
+    def read(self, segment_id: str, frame: int) -> NDArray:
+        """Mask (H, W) of a segment on a frame."""
+
+    def begin(self, segment_ids: Mapping[int, str], rules: EditRules = DEFAULT_RULES) -> None:
+        """Start one undo step; nothing is changed before the first mask."""
+
+    def write(self, frame: int, masks: Mapping[int, NDArray]) -> None:
+        """Replace what the objects' segments show on a frame."""
+
+    def finish(self) -> None:
+        """End the undo step."""
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to go back."""
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an undone step can come back."""
+
+    def undo(self) -> bool:
+        """Go back to before the last step; False if there is none."""
+
+    def redo(self) -> bool:
+        """Take an undo back; False if there is none."""
+
+
+class SegmentationTarget:
+    """A segmentation node beside a volume."""
+
+    def __init__(self, stack: VolumeStack, node=None, save_state: Callable[[], object] | None = None) -> None:
+        """Take a segmentation, or create one.
+
+        Args:
+            stack: Frames of the volume.
+            node: Segmentation node; a new one if None.
+            save_state: Called once before each step, to make it a step of Segment Editor's undo as well.
+        """
+        self._stack = stack
+        self.node = node or segmentations.create_segmentation(stack.owner, f"{stack.owner.GetName()} segmentation")
+        self._save_also = save_state
+        self._history = segmentations.UndoHistory(self.node)
+        self._writer = None
+        self.overwrites = False
+
+    def is_present(self) -> bool:
+        """Whether the segmentation is in the scene."""
+        return bool(slicer.mrmlScene.IsNodePresent(self.node))
+
+    def add_segment(self, name: str, color: Color | None = None) -> str:
+        """Add an empty segment."""
+        return segmentations.add_segment(self.node, name, color)
+
+    def read(self, segment_id: str, frame: int) -> NDArray:
+        """Mask of a segment on a slice."""
+        return segmentations.read_frame_mask(self.node, segment_id, self._stack.frames, frame)
+
+    def begin(self, segment_ids: Mapping[int, str], rules: EditRules = DEFAULT_RULES) -> None:
+        """Start one undo step."""
+        self.overwrites = rules.overwrite is not Overwrite.NONE
+        self._writer = segmentations.SegmentWriter(self.node, self._stack.owner, segment_ids, rules, self._save_state)
+
+    def write(self, frame: int, masks: Mapping[int, NDArray]) -> None:
+        """Replace what the segments show on a slice."""
+        self._writer.write_frame(self._stack.frames, frame, masks)
+
+    def finish(self) -> None:
+        """Bring surfaces up to date."""
+        if self._writer is not None:
+            self._writer.finish()
+        self._writer = None
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to go back."""
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an undone step can come back."""
+        return self._history.can_redo
+
+    def undo(self) -> bool:
+        """Go back to before the last step."""
+        return self._history.can_undo and self._history.undo()
+
+    def redo(self) -> bool:
+        """Take an undo back."""
+        return self._history.can_redo and self._history.redo()
+
+    def _save_state(self) -> None:
+        self._history.save()
+        if self._save_also is not None:
+            self._save_also()
+
+
+class SequenceTarget:
+    """A segmentation sequence that the browser of a clip or series keeps in step with the volumes."""
+
+    def __init__(self, stack: Stack, node=None) -> None:
+        """Take the sequence that a segmentation node shows, or create one.
+
+        Raises:
+            InputError: If the node is not shown by the browser of the volumes, so that it has no items.
+        """
+        self._stack = stack
+        browser, volume_sequence = stack.browser, stack.sequence
+        if node is None:
+            name = f"{stack.owner.GetName()} segmentation"
+            self._sequence = sequences.create_segmentation_sequence(browser, volume_sequence, name, [])
+        else:
+            self._sequence = browser.GetSequenceNode(node)
+        if self._sequence is None:
+            msg = (
+                f"Segmentation {node.GetName()!r} is not part of the sequence browser {browser.GetName()!r}. "
+                "Choose one that is, or let a new one be created."
+            )
+            raise InputError(msg)
+        self.node = browser.GetProxyNode(self._sequence)
+        self._history = SequenceHistory(browser, self._sequence)
+        self._writer = None
+        self.overwrites = False
+
+    def is_present(self) -> bool:
+        """Whether the sequence and the segmentation on display are in the scene."""
+        return all(bool(slicer.mrmlScene.IsNodePresent(node)) for node in (self._sequence, self.node))
+
+    def add_segment(self, name: str, color: Color | None = None) -> str:
+        """Add an empty segment to every item."""
+        items = [self._sequence.GetNthDataNode(item) for item in range(self._sequence.GetNumberOfDataNodes())]
+        segment_id = segmentations.add_segment(items[0], name, color)
+        chosen = items[0].GetSegmentation().GetSegment(segment_id).GetColor()
+        for item in items[1:]:
+            item.GetSegmentation().AddEmptySegment(segment_id, name, chosen)
+        self._sequence.Modified()
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self._stack.browser)
+        return segment_id
+
+    def read(self, segment_id: str, frame: int) -> NDArray:
+        """Mask of a segment on a frame of an item."""
+        item, frames, index = self._locate(frame)
+        node = self._sequence.GetNthDataNode(item)
+        return segmentations.read_frame_mask(node, segment_id, _LocalFrames(frames, self._stack.owner), index)
+
+    def begin(self, segment_ids: Mapping[int, str], rules: EditRules = DEFAULT_RULES) -> None:
+        """Start one undo step."""
+        self.overwrites = rules.overwrite is not Overwrite.NONE
+        self._writer = sequences.SequenceWriter(
+            self._stack.browser, self._stack.sequence, self._sequence, segment_ids, rules, self._history
+        )
+
+    def write(self, frame: int, masks: Mapping[int, NDArray]) -> None:
+        """Replace what the segments of an item show on a frame."""
+        self._writer.write_frame(*self._locate(frame), masks)
+
+    def finish(self) -> None:
+        """Bring surfaces up to date."""
+        if self._writer is not None:
+            self._writer.finish()
+        self._writer = None
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to go back."""
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an undone step can come back."""
+        return self._history.can_redo
+
+    def undo(self) -> bool:
+        """Go back to before the last step."""
+        return self._history.undo()
+
+    def redo(self) -> bool:
+        """Take an undo back."""
+        return self._history.redo()
+
+    def _locate(self, frame: int) -> tuple[int, object, int]:
+        """Item, frames and index of a frame."""
+        frames, index = self._stack.source_of(frame)
+        num_slices = self._stack.num_slices
+        return (frame if num_slices is None else frame // num_slices), frames, index
+
+
+class _LocalFrames:
+    """Frames seen from below the volume's transform, where the items of a sequence are."""
+
+    def __init__(self, frames: FrameSource, volume) -> None:
+        self.height, self.width = frames.height, frames.width
+        self._frames = frames
+        self._world_to_local = VolumeGeometry((1, 1, 1), local_to_world(volume)).ras_to_ijk
+
+    def pixel_to_ras(self, index: int) -> NDArray:
+        return self._world_to_local @ self._frames.pixel_to_ras(index)
+
+
+def create_target(stack: Stack, node=None) -> Target:
+    """The output that fits an input."""
+    return SegmentationTarget(stack, node) if isinstance(stack, VolumeStack) else SequenceTarget(stack, node)
