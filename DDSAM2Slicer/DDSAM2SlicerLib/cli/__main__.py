@@ -1,8 +1,9 @@
-"""``ddsam2``: propagate, models, evaluate, demo and train from the command line (layer: cli)."""
+"""``ddsam2``: propagate, models, evaluate, demo, train and worker from the command line (layer: cli)."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 import warnings
@@ -33,8 +34,12 @@ A pixel is (column, row) from 0; an integer is the centre of a pixel. Frames cou
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors are one sentence on stderr, ``--debug`` adds the traceback."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    # Before torch is imported: its idle threads would spin, which makes a busy machine ten times slower (measured).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if argv[:1] == ["train"]:
         return _guarded(lambda: _train(argv[1:]), is_debugging="--debug" in argv)
+    if argv[:1] == ["worker"]:
+        return _worker(argv[1:])
     options = _build_parser().parse_args(argv)
     return _guarded(lambda: options.run(options) or 0, options.debug)
 
@@ -88,6 +93,7 @@ def _build_parser() -> argparse.ArgumentParser:
     demo.add_argument("-o", "--output", type=Path, default=Path("demo_output"), help="folder (default: %(default)s)")
     demo.set_defaults(run=_demo)
     commands.add_parser("train", help="train a model; see `ddsam2 train --help`", add_help=False)
+    commands.add_parser("worker", help="serve the engine over stdin and stdout, for 3D Slicer", add_help=False)
     return parser
 
 
@@ -196,6 +202,12 @@ def _demo(options: argparse.Namespace) -> None:
     from .demo import demo
 
     demo(options.output, _loader(options))
+
+
+def _worker(argv: list[str]) -> int:
+    from ..worker.server import main as serve
+
+    return serve(argv)
 
 
 def _train(argv: list[str]) -> int:

@@ -23,10 +23,10 @@ class FrameScore:
     """How sure the mask of one object on one frame is.
 
     Attributes:
-        iou: Predicted IoU with the truth, 0 to 1.
+        iou: Predicted IoU with the truth, 0 to 1; 1 for a mask given by the user.
         object_score: Probability that the object is in the frame.
-        overlap: IoU with the mask of the neighbouring frame it came from; 1 where there is none.
-        ended: Whether the object had ended before this frame.
+        overlap: IoU with the mask of the neighbouring frame it came from; 1 where there is none, or both are empty.
+        ended: Whether the object had ended before this frame, so that the network was not asked.
     """
 
     iou: float

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ..model.steps import Features, _pointer_tokens
+from ..model.steps import Features, encode_pointers
 
 QUERY_ROWS = {torch.float32: 256, torch.bfloat16: 1024}
 """Queries per block on a CPU: their scores should stay in its cache."""
@@ -152,7 +152,7 @@ class MemoryReader:
         if not pointers:
             nothing = torch.zeros(batch, 0, self._model.mem_dim, dtype=self._dtype, device=self._cos.device)
             return nothing, nothing[:1]
-        tokens, positions = _pointer_tokens(self._model, pointers, num_frames)
+        tokens, positions = encode_pointers(self._model, pointers, num_frames)
         return tokens.transpose(0, 1).to(self._dtype), positions[:, :1].transpose(0, 1).to(self._dtype)
 
     def _normed(self, norm: torch.nn.LayerNorm, x: torch.Tensor) -> torch.Tensor:

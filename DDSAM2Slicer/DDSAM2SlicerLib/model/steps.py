@@ -107,7 +107,7 @@ def attend(
         positions.append(position + model.maskmem_tpos_enc[model.num_maskmem - t_pos - 1])
     num_pointer_tokens = 0
     if pointers:
-        pointer_tokens, pointer_positions = _pointer_tokens(model, pointers, num_frames)
+        pointer_tokens, pointer_positions = encode_pointers(model, pointers, num_frames)
         num_pointer_tokens = pointer_tokens.shape[0]
         tokens.append(pointer_tokens)
         positions.append(pointer_positions)
@@ -122,7 +122,7 @@ def attend(
     return conditioned.permute(1, 2, 0).reshape(batch, channels, height, width)
 
 
-def _pointer_tokens(
+def encode_pointers(
     model: SAM2Base, pointers: list[tuple[float, torch.Tensor]], num_frames: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Split pointers into tokens of the memory's width and encode their time: two (N * C / Cm, B, Cm) tensors."""

@@ -279,3 +279,11 @@ def test_a_command_that_fails_is_shown_with_its_last_words(make_client):
     command = (sys.executable, "-c", "import sys; sys.exit('ssh: Could not resolve hostname gpu')")
     with pytest.raises(WorkerError, match=r"did not start \(exit code 1: ssh: Could not resolve hostname gpu\)"):
         make_client(command).load_model("fake")
+
+
+def test_the_command_line_program_serves_as_a_worker_too(make_client, frames, prompts):
+    client = make_client((sys.executable, "-m", "DDSAM2SlicerLib.cli", "worker", "--fake"))
+    client.load_model("fake")
+    session = client.open(frames)
+    session.set_prompts(prompts)
+    assert session.preview(SEED_FRAME).object_ids == (1, 2)
