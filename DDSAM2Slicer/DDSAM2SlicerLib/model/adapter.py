@@ -25,7 +25,7 @@ class AdapterSettings:
     """Adapters sit behind the first ``num_blocks`` blocks of the trunk."""
     dilations: tuple[int, ...] = (1, 3)
     topology: str = "parallel"
-    """``parallel`` sums the dilated branches; ``sequential`` chains them as residual steps (the authors' dilation ablation)."""
+    """``parallel`` sums the branches; ``sequential`` chains them as residual steps (the authors' dilation ablation)."""
     reduction: int = 2
     output_activation: bool = True
     zero_init: bool = False
