@@ -188,6 +188,7 @@ def plan_run(stack, notes: Notebook, read_mask: ReadMask, options: RunOptions) -
 
 def _plan_line(stack, notes: Notebook, read_mask: ReadMask, options: RunOptions) -> Plan:
     """One job for a volume or a clip."""
+    notes.prompts.validate(stack.num_frames, stack.frames.height, stack.frames.width)
     results, frames = notes.results, options.frame_range(stack.num_frames)
     prompts, given = keep_in_range(notes, frames, read_mask, options.direction)
     line = Line(
