@@ -9,9 +9,12 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import SAM2Base
 
 from ..model import steps
+from ..model.prior import warp
 from .objective import LossWeights, feature_loss, frame_loss
 
-PROMPT_KINDS = ("mask", "box", "click", "clicks")
+PROMPT_KINDS = ("mask", "box", "click", "clicks", "rough")
+ROUGHNESS = 0.07
+"""Rough masks are bent by a smooth displacement of up to about this share of the frame's side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +88,25 @@ def prompt_frame(
     """Decode a prompted frame; ``masks`` (B, S, S) bool are the truth that prompts are drawn from."""
     if kind == "mask":
         return steps.use_mask(model, features, masks[:, None].float())
+    if kind == "rough":
+        return _refine(model, features, masks, generator)
     points = draw_box(masks, generator) if kind == "box" else draw_clicks(masks, 1 if kind == "click" else 3, generator)
     embedding = steps.no_memory(model, features)
     return steps.decode(model, embedding, features, points=points, multimask=kind == "click")
+
+
+def _refine(
+    model: SAM2Base, features: steps.Features, masks: torch.Tensor, generator: torch.Generator
+) -> steps.Decoded:
+    """Correct a bent mask by the image, the decoder's task on every tracked frame."""
+    count, side = len(masks), masks.shape[-1] // 4
+    logits = F.interpolate(masks[:, None] * 16.0 - 8.0, size=(side, side), mode="bilinear", antialias=True)
+    bend = torch.randn(count, 2, 4, 4, generator=generator).to(logits.device)
+    strength = ROUGHNESS * torch.rand(count, 1, 1, 1, generator=generator).to(logits.device)
+    flow = F.interpolate(bend, size=(side, side), mode="bicubic", align_corners=False) * strength
+    rough = torch.cat([warp(one[None], own[None]) for one, own in zip(logits, flow, strict=True)])
+    prior = rough if model.mask_prior is not None else None
+    return steps.decode(model, steps.no_memory(model, features), features, mask_logits=rough, prior=prior)
 
 
 def draw_box(masks: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

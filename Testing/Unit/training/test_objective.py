@@ -48,7 +48,7 @@ def test_boxes_hold_the_object_and_first_clicks_lie_inside():
     assert kinds[:, 0].tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("kind", ["mask", "box", "click", "clicks"])
+@pytest.mark.parametrize("kind", ["mask", "box", "click", "clicks", "rough"])
 def test_the_loss_of_a_clip_is_finite_and_reaches_encoder_and_decoder(kind):
     torch.manual_seed(0)
     model = build_model(ARCHITECTURES["hiera_nano"])
