@@ -126,16 +126,20 @@ class Notebook:
 
     def begin_run(self, stale: Iterable[Key], settled: Iterable[Key], is_afresh: bool) -> Results:
         """Forget what is about to be computed again; returns the results before, for undo."""
-        before = self.results
+        before = self.begin_step()
         self.results = replace(
-            before,
+            self.results,
             done=before.done - frozenset(stale),
             pending=before.pending - frozenset(settled),
             spread={} if is_afresh else before.spread,
-            scores=dict(before.scores),
-            checksums=dict(before.checksums),
             is_partial=True,
         )
+        return before
+
+    def begin_step(self) -> Results:
+        """Return the results as they are, for undo; what is recorded from now on leaves them alone."""
+        before = self.results
+        self.results = replace(before, scores=dict(before.scores), checksums=dict(before.checksums))
         return before
 
     def end_run(self) -> None:

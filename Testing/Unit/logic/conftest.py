@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import slicer_boot
 
 from DDSAM2SlicerLib.testing.phantoms import create_beating_heart, create_beating_heart_series, create_ellipsoids
 
 FAKE_COMMAND = (sys.executable, "-m", "DDSAM2SlicerLib.worker", "--fake")
-REAL_COMMAND = (sys.executable, "-m", "DDSAM2SlicerLib.worker")
 LIMIT_S = 20.0
 
 booted, make, scene = slicer_boot.booted, slicer_boot.make, slicer_boot.scene  # fixtures, found by their names

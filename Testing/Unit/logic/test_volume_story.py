@@ -212,3 +212,19 @@ def test_a_saved_scene_brings_back_prompts_locks_scores_and_what_is_done(a_story
     coordinator.choose_volume(slicer.util.getNode("image"), "i")
     assert notes.prompts.prompts
     assert not coordinator.notes.prompts.prompts
+
+
+def test_a_preview_can_be_taken_over_on_its_frame_and_undone(a_story, masks_of):
+    loop, one = a_story
+    coordinator = loop.coordinator
+    loop.until_idle()
+    preview = coordinator.preview.masks[one]
+    coordinator.apply_preview()
+    expected = np.zeros((16, 32, 36), bool)
+    expected[SEED] = preview
+    np.testing.assert_array_equal(masks_of(coordinator, one), expected)
+    assert coordinator.notes.results.done == {(one, SEED)}
+    coordinator.undo()
+    assert not masks_of(coordinator, one).any()
+    assert coordinator.notes.results.done == frozenset()
+    assert coordinator.notes.results.scores == {}

@@ -1,0 +1,68 @@
+"""Small parts of marks: their kinds, how they look, and when two of them say the same (layer: logic)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ..core.frames import FrameSource
+from ..core.geometry import VolumeGeometry
+from ..core.prompts import FramePrompt, Point
+
+SAME_PLACE = 1e-3
+"""Marks nearer to each other than this, in mm or pixels, are at the same place."""
+
+
+class MarkKind(StrEnum):
+    """What can be placed."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    BOX = "box"
+
+
+def prefer_old(old: FramePrompt | None, new: FramePrompt) -> FramePrompt:
+    """The old prompt if the new one says the same, but for rounding and the order of points."""
+    if old is None or old.mask is not None or new.mask is not None:
+        return new
+    return old if are_close(coordinates_of(old), coordinates_of(new)) else new
+
+
+def coordinates_of(prompt: FramePrompt) -> list[float]:
+    """All coordinates, in an order of their own."""
+    points = sorted((point.positive, point.x, point.y) for point in prompt.points)
+    box = prompt.box
+    corners = [] if box is None else [box.x0, box.y0, box.x1, box.y1]
+    return [*corners, *(float(value) for point in points for value in point)]
+
+
+def are_close(one, other) -> bool:
+    """Whether two rows of coordinates are the same for all practical purposes."""
+    return len(one) == len(other) and all(abs(a - b) < SAME_PLACE for a, b in zip(one, other, strict=True))
+
+
+def place_of(node, index: int) -> list[float]:
+    """Position of a control point in RAS."""
+    position = [0.0, 0.0, 0.0]
+    node.GetNthControlPointPositionWorld(index, position)
+    return position
+
+
+def kind_of(point: Point) -> str:
+    """Kind of mark that shows a point."""
+    return MarkKind.POSITIVE.value if point.positive else MarkKind.NEGATIVE.value
+
+
+def grid_of(source: FrameSource, index: int) -> VolumeGeometry:
+    """One frame as a grid: (column, row, 0) to RAS."""
+    return VolumeGeometry((1, source.height, source.width), source.pixel_to_ras(index))
+
+
+def style_display(display, color: tuple[float, float, float], kind: str) -> None:
+    """The segment's colour; a plus-like glyph on the object, a cross beside it, so that colour is not needed."""
+    display.SetColor(*color)
+    display.SetSelectedColor(*color)
+    display.SetPointLabelsVisibility(False)
+    if kind.startswith("box"):
+        display.SetFillVisibility(False)
+    else:
+        display.SetGlyphType(display.Cross2D if kind == MarkKind.POSITIVE else display.Square2D)

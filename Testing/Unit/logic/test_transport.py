@@ -1,0 +1,67 @@
+"""The timer runs while there is something to wait for, slows down when idle, and stops when there is no worker."""
+
+import pytest
+
+from DDSAM2SlicerLib.core.prompts import Point, PromptSet
+
+slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core wheel: pip install '.[slicer]'")
+from DDSAM2SlicerLib.logic import process_transport  # noqa: E402 (needs slicer)
+from DDSAM2SlicerLib.logic.signal import Signal  # noqa: E402
+
+
+def test_no_timer_and_no_process_before_the_first_request(loop, a_volume):
+    loop.coordinator.choose_volume(a_volume)
+    loop.coordinator.add_object("organ")
+    assert loop._ticker.interval_ms == 0
+    assert not loop.coordinator._transport._client.is_running
+
+
+def test_ticks_are_quick_while_busy_slow_when_idle_and_over_when_closed(loop, a_volume):
+    coordinator = loop.coordinator
+    coordinator.choose_volume(a_volume)
+    one = coordinator.add_object("organ")
+    coordinator.show_frame(8)
+    coordinator.set_prompts(PromptSet.empty().with_point(one, 8, Point(9, 9)))
+    assert loop._ticker.interval_ms == process_transport.BUSY_INTERVAL_MS
+    loop.until_idle()
+    loop.until(lambda: loop._ticker.interval_ms == process_transport.IDLE_INTERVAL_MS)
+    coordinator.close()
+    assert loop._ticker.interval_ms == 0
+
+
+def test_the_model_is_loaded_once_and_again_when_another_is_chosen(loop, a_volume, monkeypatch):
+    coordinator = loop.coordinator
+    loaded = []
+    client = coordinator._transport._client
+    start = client.start_load_model
+    monkeypatch.setattr(client, "start_load_model", lambda *choice: (loaded.append(choice[0]), start(*choice))[1])
+    coordinator.choose_volume(a_volume)
+    one = coordinator.add_object("organ")
+    coordinator.show_frame(8)
+    for x in (8, 9, 10):
+        coordinator.set_prompts(PromptSet.empty().with_point(one, 8, Point(x, 9)))
+        loop.until_idle()
+    assert loaded == ["fake"]
+    coordinator.choose_model("fake?delay_s=0.001")
+    coordinator.set_prompts(PromptSet.empty().with_point(one, 8, Point(12, 9)))
+    loop.until_idle()
+    assert loaded == ["fake", "fake?delay_s=0.001"]
+    assert one in coordinator.preview.masks
+
+
+def test_the_worker_is_started_with_slicers_own_python(monkeypatch):
+    monkeypatch.setattr(process_transport.shutil, "which", lambda name: f"/slicer/bin/{name}")
+    assert process_transport.worker_command()[0] == "/slicer/bin/PythonSlicer"
+    monkeypatch.setattr(process_transport.shutil, "which", lambda name: None)
+    assert process_transport.worker_command()[1:] == ("-m", "DDSAM2SlicerLib.worker")
+
+
+def test_a_signal_tells_everybody_until_they_leave():
+    signal, heard = Signal(), []
+    leave = signal.connect(lambda value: heard.append(("first", value)))
+    signal.connect(lambda value: heard.append(("second", value)))
+    signal.emit(1)
+    leave()
+    leave()
+    signal.emit(2)
+    assert heard == [("first", 1), ("second", 1), ("second", 2)]
