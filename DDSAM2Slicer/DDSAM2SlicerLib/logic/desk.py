@@ -144,7 +144,7 @@ class Desk:
         self._preview = Preview(
             space.stack, space.notes, space.target, space.sessions, self._transport, self._on_preview_end
         )
-        self._marks = PromptMarks(space.stack, space.notes, space.target.node, self.set_prompts, self._on_preview_end)
+        self._marks = PromptMarks(space.stack, space.notes, space.target, self.set_prompts, self._on_preview_end)
 
     def _leave(self) -> None:
         """End what is going on with the input, and forget it."""
@@ -176,6 +176,9 @@ class Desk:
                 self._preview.clear()
                 self._marks.close()
                 self._enter(self._space)
+            elif self._space.forget_lost_segments():
+                self._space.notes.save()
+                self._marks.push()
         except DDSAM2Error as error:
             self._lose(str(error))
             return False

@@ -19,6 +19,7 @@ from ..mrml.volumes import nearest_frame
 from .mark_parts import MarkKind, are_close, coordinates_of, grid_of, kind_of, place_of, prefer_old, style_display
 from .notebook import Key, Notebook
 from .stacks import Stack
+from .targets import Target
 
 FRAME_ATTRIBUTE = "DDSAM2.Frame"
 BOX_DEPTH_FRAMES = 0.5
@@ -32,7 +33,7 @@ class PromptMarks:
         self,
         stack: Stack,
         notes: Notebook,
-        segmentation,
+        target: Target,
         on_change: Callable[[PromptSet], object],
         on_error: Callable[[str], object],
     ) -> None:
@@ -41,11 +42,11 @@ class PromptMarks:
         Args:
             stack: The input.
             notes: Prompts and objects.
-            segmentation: Segmentation node with names and colours.
+            target: Segments with names, colours and masks.
             on_change: Given the new prompts after the user changed a mark.
             on_error: Given a sentence if a mark cannot be used where it is.
         """
-        self._stack, self._notes, self._segmentation = stack, notes, segmentation
+        self._stack, self._notes, self._target = stack, notes, target
         self._on_change, self._on_error = on_change, on_error
         self._nodes: dict[tuple[int, str], object] = {}
         self._observed: list[tuple[object, int]] = []
@@ -65,6 +66,36 @@ class PromptMarks:
         logic = slicer.modules.markups.logic()
         logic.SetActiveList(node)
         logic.StartPlaceMode(is_persistent)
+
+    def seed_from_segment(self, object_id: int, frame: int) -> None:
+        """Make what an object's segment shows on a frame, painted by hand for example, the prompt of that frame."""
+        name = self._notes.segment_ids[object_id]
+        try:
+            mask = self._target.read(name, frame)
+            if not mask.any():
+                shown = self._target.node.GetSegmentation().GetSegment(name).GetName()
+                msg = f"Segment {shown!r} is empty on frame {frame}. Paint it there, or choose a frame where it is."
+                raise PromptError(msg)
+        except DDSAM2Error as error:
+            self._on_error(str(error))
+            return
+        self._on_change(self._notes.prompts.with_mask(object_id, frame, mask))
+
+    def seed_from_curve(self, object_id: int, curve) -> None:
+        """Make what a closed curve encloses the prompt of the frame on which it is drawn (time: the current one)."""
+        points = [place_of(curve, index) for index in range(curve.GetNumberOfControlPoints())]
+        try:
+            center = [sum(values) / len(points) for values in zip(*points, strict=True)]
+            frame = self._frame_of(None, center) if points else self._frame or 0
+            if frame is None:
+                msg = f"Curve {curve.GetName()!r} is outside of the image. Draw it on a frame."
+                raise PromptError(msg)
+            source, index = self._stack.source_of(frame)
+            _, mask = markups.mask_of_curve(curve, source, index)
+        except DDSAM2Error as error:
+            self._on_error(str(error))
+            return
+        self._on_change(self._notes.prompts.with_mask(object_id, frame, mask))
 
     def show_frame(self, frame: int | None) -> None:
         """Another frame is current now: marks of other times disappear."""
@@ -227,7 +258,7 @@ class PromptMarks:
         key = object_id, kind
         if key in self._nodes and slicer.mrmlScene.IsNodePresent(self._nodes[key]):
             return self._nodes[key]
-        segment = self._segmentation.GetSegmentation().GetSegment(self._notes.segment_ids[object_id])
+        segment = self._target.node.GetSegmentation().GetSegment(self._notes.segment_ids[object_id])
         is_box = kind.startswith("box")
         node_class = "vtkMRMLMarkupsROINode" if is_box else "vtkMRMLMarkupsFiducialNode"
         node = slicer.mrmlScene.AddNewNodeByClass(node_class, f"{segment.GetName()} {kind}")

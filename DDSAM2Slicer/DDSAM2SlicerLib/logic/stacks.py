@@ -16,6 +16,9 @@ from ..core.geometry import Axis
 from ..mrml import sequences, volumes
 from ..mrml.transforms import local_to_world, matrix_from_vtk
 
+ORIENTATION_DECIMALS = 5
+"""An oblique orientation is known again by its numbers, so they are rounded."""
+
 
 class Stack(Protocol):
     """What the rest of the logic knows about the input.
@@ -80,7 +83,12 @@ class VolumeStack:
         axis = volumes.axis_of_slice_view(volume, slice_node)
         if axis is not None:
             return cls(volume, axis)
-        return cls(volume, slice_to_ras=matrix_from_vtk(slice_node.GetSliceToRAS()).ravel().tolist())
+        geometry = volumes.volume_geometry(volume)
+        middle_ijk = [(size - 1) / 2 for size in geometry.shape_kji[::-1]]
+        # Where the view is scrolled to does not matter: one plane goes through the middle, the others are beside it.
+        matrix = matrix_from_vtk(slice_node.GetSliceToRAS())
+        matrix[:3, 3] = geometry.map_ijk_to_ras([middle_ijk])[0]
+        return cls(volume, slice_to_ras=matrix.round(ORIENTATION_DECIMALS).ravel().tolist())
 
     def source_of(self, frame: int) -> tuple[FrameSource, int]:
         """The slices of the volume."""
@@ -88,7 +96,7 @@ class VolumeStack:
 
     def fingerprint(self) -> Hashable:
         """Voxels and placement of the volume."""
-        return _state_of(self.owner)
+        return _state_of(self.owner), local_to_world(self.owner).tobytes()
 
     def window(self) -> Hashable:
         """Displayed window of the volume."""
@@ -202,7 +210,9 @@ def _state_of(volume) -> Hashable:
     """Voxels and placement; VTK's modification times never repeat, whatever array they belong to."""
     image = volume.GetImageData()
     scalars = image.GetPointData().GetScalars() if image is not None else None
-    placement = None if scalars is None else volumes.volume_geometry(volume).ijk_to_ras.tobytes()
+    directions = [[0.0] * 3 for _ in range(3)]
+    volume.GetIJKToRASDirections(directions)
+    placement = volume.GetOrigin(), volume.GetSpacing(), tuple(map(tuple, directions))
     return scalars.GetMTime() if scalars is not None else None, placement
 
 

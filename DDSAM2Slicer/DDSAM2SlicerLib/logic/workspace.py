@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 
+from ..core.errors import GeometryError
 from .notebook import Notebook, Results
 from .process_transport import ProcessTransport
 from .sessions import Sessions
@@ -30,9 +31,9 @@ class Workspace:
         self.notes = Notebook(self.stack.owner, _settings_of(self.stack))
         self.target: Target = create_target(self.stack, segmentation or self.notes.segmentation_node())
         self.notes.bind(self.target.node)
-        self._forget_lost_segments()
+        self.forget_lost_segments()
         self.sessions = Sessions(transport)
-        self._seen = self._fingerprint(), self.stack.window()
+        self._seen = self.stack.fingerprint(), self.stack.window()
         self.undo_results: list[Results] = []
         self.redo_results: list[Results] = []
 
@@ -46,7 +47,10 @@ class Workspace:
 
     def has_changed(self) -> bool:
         """Whether voxels or placement of the input are others than they were when it was read."""
-        return self._fingerprint() != self._seen[0]
+        try:
+            return self.stack.fingerprint() != self._seen[0]
+        except GeometryError:  # it is under a transform now that cannot be used
+            return True
 
     def refresh(self) -> bool:
         """Read the input again if voxels, placement or window changed; whether it did.
@@ -54,7 +58,7 @@ class Workspace:
         Raises:
             DDSAM2Error: If it cannot be used any more.
         """
-        now = self._fingerprint(), self.stack.window()
+        now = self.stack.fingerprint(), self.stack.window()
         if now == self._seen:
             return False
         before = self._shape()
@@ -66,6 +70,14 @@ class Workspace:
         if self._shape() != before:
             self.notes.locked, self.notes.results = frozenset(), Results()
         return True
+
+    def forget_lost_segments(self) -> bool:
+        """Forget objects whose segments were deleted; whether there were any."""
+        segmentation = self.target.node.GetSegmentation()
+        lost = [one for one, name in self.notes.segment_ids.items() if segmentation.GetSegment(name) is None]
+        for object_id in lost:
+            self.notes.forget_object(object_id)
+        return bool(lost)
 
     def remember(self, before: Results) -> None:
         """A step was begun; results as they were before it."""
@@ -94,23 +106,14 @@ class Workspace:
             self.notes.results = source.pop()
         return True
 
-    def _fingerprint(self) -> Hashable:
-        return self.stack.fingerprint()
-
     def _shape(self) -> tuple[int, int, int]:
         frames, _ = self.stack.source_of(0)
         return self.stack.num_frames, frames.height, frames.width
-
-    def _forget_lost_segments(self) -> None:
-        segmentation = self.target.node.GetSegmentation()
-        for object_id, segment_id in list(self.notes.segment_ids.items()):
-            if segmentation.GetSegment(segment_id) is None:
-                self.notes.forget_object(object_id)
 
 
 def _settings_of(stack: Stack) -> Mapping[str, object]:
     """How the frames run, as it is kept in the scene."""
     if isinstance(stack, VolumeStack):
         view = stack.slice_to_ras
-        return {"axis": stack.axis.value} if view is None else {"view": [round(value, 4) for value in view]}
+        return {"axis": stack.axis.value} if view is None else {"view": view}
     return {"axis": stack.axis.value, "time": True} if isinstance(stack, SeriesStack) else {"time": True}

@@ -1,6 +1,7 @@
 """Whatever happens to worker, image, segmentation or scene: one sentence, finished frames stay, the next run works."""
 
 import os
+import random
 import signal
 
 import numpy as np
@@ -199,3 +200,44 @@ def test_the_worker_ends_with_the_coordinator_and_no_tick_follows(start):
     assert loop._ticker.interval_ms == 0
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_an_object_whose_segment_was_deleted_is_forgotten_with_its_marks(loop, a_volume):
+    coordinator = loop.coordinator
+    coordinator.choose_volume(a_volume)
+    one, two = coordinator.add_object("organ"), coordinator.add_object("other")
+    prompts = PromptSet.empty().with_point(one, SEED, Point(9, 9)).with_point(two, SEED, Point(12, 9))
+    coordinator.set_prompts(prompts)
+    coordinator.segmentation.GetSegmentation().RemoveSegment(coordinator.notes.segment_ids[one])
+    coordinator.review.set_locked(SEED)
+    assert coordinator.notes.locked == {(two, SEED)}
+    assert coordinator.notes.prompts.object_ids == (two,)
+    assert coordinator.state.error == ""
+
+
+def test_a_non_linear_transform_during_a_run_ends_it_with_a_sentence(start, a_volume):
+    loop, _ = start()
+    warp = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "warp")
+    a_volume.SetAndObserveTransformNodeID(warp.GetID())
+    loop.until_idle()
+    assert "non-linear transform 'warp'" in loop.coordinator.state.error
+
+
+@pytest.mark.slow
+def test_a_worker_killed_twenty_times_at_random_loses_no_finished_frame(start, a_phantom, masks_of):
+    loop, one = start("fake?delay_s=0.005", num_frames=0)
+    coordinator = loop.coordinator
+    generator = random.Random(4)
+    for _ in range(20):
+        limit = generator.randrange(1, 16)
+        loop.until(lambda: coordinator.state.phase is Phase.IDLE or coordinator.state.progress.done >= limit)  # noqa: B023
+        if coordinator.state.phase is Phase.RUNNING:
+            os.kill(worker_pid(coordinator), signal.SIGKILL)
+        loop.until_idle()
+        done = coordinator.notes.results.done
+        masks = masks_of(coordinator, one)
+        assert all(masks[frame].any() == (a_phantom.labels[frame] == 1).any() for _, frame in done)
+        coordinator.propagate()
+    loop.until_idle()
+    assert coordinator.state.error == ""
+    assert dice(masks_of(coordinator, one), a_phantom.labels == 1) > 0.95

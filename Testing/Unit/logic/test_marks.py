@@ -127,3 +127,31 @@ def test_marks_follow_the_saved_prompts_and_are_not_saved_themselves(on_volume, 
     assert points_of("positive")[0].GetNumberOfControlPoints() == 1
     on_volume.release_input()
     assert slicer.util.getNodesByClass("vtkMRMLMarkupsNode") == []
+
+
+def test_a_painted_frame_becomes_a_mask_prompt(on_clip):
+    space = on_clip._space
+    painted = np.zeros((40, 40), bool)
+    painted[5:9, 6:12] = True
+    space.target.begin(space.notes.segment_ids)
+    space.target.write(4, {1: painted})
+    on_clip.marks.seed_from_segment(1, 4)
+    assert on_clip.notes.prompts == EMPTY.with_mask(1, 4, painted)
+    on_clip.marks.seed_from_segment(1, 5)
+    assert "is empty on frame 5" in on_clip.state.error
+
+
+@pytest.mark.parametrize(("input_name", "frame"), [("on_volume", 5), ("on_clip", 4), ("on_series", 2 * 6 + 1)])
+def test_a_lasso_becomes_a_mask_prompt_on_its_frame(request, input_name, frame):
+    coordinator = request.getfixturevalue(input_name)
+    curve = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsClosedCurveNode", "lasso")
+    coordinator.marks.seed_from_curve(1, curve)
+    assert "0 points; three or more are needed" in coordinator.state.error
+    curve.SetCurveTypeToLinear()
+    for x, y in [(4.5, 6.5), (12.5, 6.5), (12.5, 10.5), (4.5, 10.5)]:
+        curve.AddControlPointWorld(*ras_of(coordinator, frame, x, y))
+    coordinator.marks.seed_from_curve(1, curve)
+    mask = coordinator.notes.prompts.get(1, frame).mask
+    expected = np.zeros(mask.shape, bool)
+    expected[7:11, 5:13] = True
+    np.testing.assert_array_equal(mask, expected)

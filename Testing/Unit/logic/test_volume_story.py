@@ -5,7 +5,7 @@ import pytest
 
 from DDSAM2SlicerLib.core.metrics import dice
 from DDSAM2SlicerLib.core.plan import Direction
-from DDSAM2SlicerLib.core.prompts import Box, Point
+from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 
 slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core wheel: pip install '.[slicer]'")
 from DDSAM2SlicerLib.logic.runs import RunOptions  # noqa: E402 (needs slicer)
@@ -228,3 +228,44 @@ def test_a_preview_can_be_taken_over_on_its_frame_and_undone(a_story, masks_of):
     assert not masks_of(coordinator, one).any()
     assert coordinator.notes.results.done == frozenset()
     assert coordinator.notes.results.scores == {}
+
+
+def make_view(rotation, position):
+    """A slice view that looks along the third column of a rotation."""
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = position
+    view.GetSliceToRAS().DeepCopy(matrix.ravel().tolist())
+    view.UpdateMatrices()
+    return view
+
+
+@pytest.mark.parametrize("angle_deg", [0, 25])
+def test_an_orientation_of_a_slice_view_is_known_again_wherever_it_is_scrolled_to(
+    loop, make, a_phantom, masks_of, tmp_path, angle_deg
+):
+    coordinator = loop.coordinator
+    volume = make.volume(a_phantom.array)
+    sine, cosine = np.sin(np.radians(angle_deg)), np.cos(np.radians(angle_deg))
+    rotation = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    view = make_view(rotation, [18, 16, 8])
+    coordinator.choose_volume(volume, slice_node=view)
+    assert coordinator.state.error == ""
+    assert (coordinator.stack.slice_to_ras is None) == (angle_deg == 0)
+    one = coordinator.add_object("organ")
+    frame = coordinator.stack.frame_shown(view)
+    source, index = coordinator.stack.source_of(frame)
+    prompts = PromptSet.empty().with_mask(one, frame, source.frame(index) > 200)
+    coordinator.set_prompts(prompts)
+    coordinator.propagate()
+    loop.until_idle()
+    assert coordinator.state.error == ""
+    assert len(coordinator.notes.results.done) == coordinator.stack.num_frames
+    coordinator.stack.show(frame + 1, view)
+    assert coordinator.stack.frame_shown(view) == frame + 1
+    found = masks_of(coordinator, one)
+    make.reload(tmp_path)
+    coordinator.choose_volume(slicer.util.getNode("image"), slice_node=make_view(rotation, [10, 12, 9.3]))
+    assert coordinator.notes.prompts == prompts
+    np.testing.assert_array_equal(masks_of(coordinator, one), found)
