@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..core.errors import DDSAM2Error
+from ..core.errors import DDSAM2Error, WorkerError
 from ..core.frames import FrameSource
 from ..core.settings import EngineSettings
 from ..worker.client import Event, WorkerClient, WorkerSession
@@ -74,6 +74,7 @@ class ProcessTransport:
         ticker: Ticker | None = None,
         command: Sequence[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        prepare: Callable[[], str] = lambda: "",
     ) -> None:
         """Remember how to start the worker; it starts with the first request.
 
@@ -81,8 +82,11 @@ class ProcessTransport:
             ticker: Polls; a QTimer by default.
             command: Starts a worker, for example ``("ssh", "HOST", "ddsam2", "worker")``.
             clock: Seconds, never running backwards.
+            prepare: Called before a worker is started, to install what it needs; returns why it cannot be started.
         """
         self.clock = clock
+        self._prepare = prepare
+        self._is_ticking = False
         self._client = WorkerClient(command or worker_command())
         self._ticker = ticker or QtTicker()
         self._interval_ms = 0
@@ -156,6 +160,25 @@ class ProcessTransport:
 
     def tick(self) -> None:
         """Poll the worker, tell everybody, let the chores work; called by the ticker."""
+        if self._is_ticking:
+            return  # a dialog opened by one of them keeps the timer running
+        self._is_ticking = True
+        try:
+            self._tick()
+        finally:
+            self._is_ticking = False
+
+    def close(self) -> None:
+        """End the worker at once; it starts again when it is needed."""
+        self._client.close(grace_s=0.0)
+        for event in self._client.poll():
+            handler = self._handlers.pop(event.request, None)
+            if handler is not None and event.kind != "result":
+                handler(event)
+        self._handlers.clear()
+        self._set_interval(0)
+
+    def _tick(self) -> None:
         deadline = self.clock() + TICK_BUDGET_S
         for event in self._client.poll():
             is_end = event.kind != "result"
@@ -169,18 +192,15 @@ class ProcessTransport:
         else:
             self._set_interval(0)
 
-    def close(self) -> None:
-        """End the worker at once; it starts again when it is needed."""
-        self._client.close(grace_s=0.0)
-        for event in self._client.poll():
-            handler = self._handlers.pop(event.request, None)
-            if handler is not None and event.kind != "result":
-                handler(event)
-        self._handlers.clear()
-        self._set_interval(0)
-
     def _load(self) -> None:
-        """Send the chosen model, once; the client sends it again to every new worker by itself."""
+        """Send the chosen model, once; the client sends it again to every new worker by itself.
+
+        Raises:
+            WorkerError: If what the worker needs is not installed.
+        """
+        reason = "" if self._client.is_running else self._prepare()
+        if reason:
+            raise WorkerError(reason)
         if self._model is None or self._is_model_sent:
             return
         request = self._client.start_load_model(*self._model)

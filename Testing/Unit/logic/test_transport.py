@@ -1,5 +1,8 @@
 """The timer runs while there is something to wait for, slows down when idle, and stops when there is no worker."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from DDSAM2SlicerLib.core.prompts import Point, PromptSet
@@ -65,3 +68,56 @@ def test_a_signal_tells_everybody_until_they_leave():
     leave()
     signal.emit(2)
     assert heard == [("first", 1), ("second", 1), ("second", 2)]
+
+
+def test_what_the_worker_needs_is_installed_before_it_starts_and_a_refusal_is_the_sentence(loop, a_volume):
+    coordinator, transport = loop.coordinator, loop.coordinator._transport
+    answers = ["Nothing was installed.", ""]
+    transport._prepare = lambda: answers.pop(0)
+    coordinator.choose_volume(a_volume)
+    one = coordinator.add_object("organ")
+    coordinator.set_prompts(PromptSet.empty().with_point(one, 8, Point(9, 9)))
+    coordinator.propagate()
+    loop.until_idle()
+    assert coordinator.state.error == "Nothing was installed."
+    assert not transport._client.is_running
+    coordinator.propagate()
+    loop.until_idle()
+    assert (coordinator.state.error, answers) == ("", [])
+
+
+def test_a_dialog_that_turns_the_event_loop_does_not_start_a_second_tick(loop):
+    transport, depth = loop.coordinator._transport, []
+
+    def open_dialog(deadline_s):
+        depth.append(len(depth))
+        transport.tick()
+        return False
+
+    transport.add_chore(open_dialog)
+    transport.tick()
+    assert depth == [0]
+    transport.tick()
+    assert depth == [0, 1]
+
+
+def test_the_qt_ticker_drives_a_timer(monkeypatch):
+    class FakeTimer:
+        def connect(self, signature, slot):
+            self.signature, self.slot = signature, slot
+
+        def start(self, interval_ms):
+            self.interval_ms = interval_ms
+
+        def stop(self):
+            self.interval_ms = 0
+
+    timer, calls = FakeTimer(), []
+    monkeypatch.setitem(sys.modules, "qt", SimpleNamespace(QTimer=lambda: timer))
+    ticker = process_transport.QtTicker()
+    timer.slot()
+    ticker.start(20, lambda: calls.append(1))
+    timer.slot()
+    assert (timer.signature, timer.interval_ms, calls) == ("timeout()", 20, [1])
+    ticker.stop()
+    assert timer.interval_ms == 0
