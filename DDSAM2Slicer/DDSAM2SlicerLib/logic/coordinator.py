@@ -54,7 +54,8 @@ class Coordinator(Desk):
         return self.object_of(self._space.target.add_segment(name, color))
 
     def object_of(self, segment_id: str) -> int:
-        """Number of the object that a segment shows."""
+        """Number of the object that a segment shows; the segment may have been added elsewhere."""
+        self._space.target.adopt(segment_id)
         return self._space.notes.object_of(segment_id)
 
     def propagate(self, options: RunOptions | None = None) -> None:

@@ -12,6 +12,7 @@ from ..core.frames import FrameSource
 from ..core.geometry import VolumeGeometry
 from ..mrml import segmentations, sequences
 from ..mrml.editing import DEFAULT_RULES, EditRules, Overwrite
+from ..mrml.labelmaps import segment_of
 from ..mrml.sequence_history import SequenceHistory
 from ..mrml.transforms import local_to_world
 from .stacks import Stack, VolumeStack
@@ -38,6 +39,9 @@ class Target(Protocol):
 
     def add_segment(self, name: str, color: Color | None = None) -> str:
         """Add an empty segment, everywhere; returns its ID."""
+
+    def adopt(self, segment_id: str) -> None:
+        """Make a segment that somebody else added exist everywhere."""
 
     def read(self, segment_id: str, frame: int) -> NDArray:
         """Mask (H, W) of a segment on a frame."""
@@ -91,6 +95,10 @@ class SegmentationTarget:
     def add_segment(self, name: str, color: Color | None = None) -> str:
         """Add an empty segment."""
         return segmentations.add_segment(self.node, name, color)
+
+    def adopt(self, segment_id: str) -> None:
+        """Only make sure that it is there."""
+        segment_of(self.node, segment_id)
 
     def read(self, segment_id: str, frame: int) -> NDArray:
         """Mask of a segment on a slice."""
@@ -168,14 +176,13 @@ class SequenceTarget:
 
     def add_segment(self, name: str, color: Color | None = None) -> str:
         """Add an empty segment to every item."""
-        items = [self._sequence.GetNthDataNode(item) for item in range(self._sequence.GetNumberOfDataNodes())]
-        segment_id = segmentations.add_segment(items[0], name, color)
-        chosen = items[0].GetSegmentation().GetSegment(segment_id).GetColor()
-        for item in items[1:]:
-            item.GetSegmentation().AddEmptySegment(segment_id, name, chosen)
-        self._sequence.Modified()
-        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self._stack.browser)
+        segment_id = segmentations.add_segment(self._sequence.GetNthDataNode(0), name, color)
+        self._spread(segment_id, self._sequence.GetNthDataNode(0))
         return segment_id
+
+    def adopt(self, segment_id: str) -> None:
+        """Add a segment that was added to the item on display, in Segment Editor for example, to all other items."""
+        self._spread(segment_id, self.node)
 
     def read(self, segment_id: str, frame: int) -> NDArray:
         """Mask of a segment on a frame of an item."""
@@ -217,6 +224,19 @@ class SequenceTarget:
     def redo(self) -> bool:
         """Take an undo back."""
         return self._history.redo()
+
+    def _spread(self, segment_id: str, source) -> None:
+        """Add an empty segment to every item that lacks it."""
+        segment, is_changed = segment_of(source, segment_id), False
+        name, color = segment.GetName(), segment.GetColor()
+        for item in range(self._sequence.GetNumberOfDataNodes()):
+            segmentation = self._sequence.GetNthDataNode(item).GetSegmentation()
+            if segmentation.GetSegment(segment_id) is None:
+                segmentation.AddEmptySegment(segment_id, name, color)
+                is_changed = True
+        if is_changed:
+            self._sequence.Modified()
+            slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self._stack.browser)
 
     def _locate(self, frame: int) -> tuple[int, object, int]:
         """Item, frames and index of a frame."""

@@ -172,3 +172,21 @@ def test_masks_of_an_earlier_run_on_slices_the_object_left_are_cleared(a_series_
     coordinator.propagate()
     loop.until_idle()
     assert not masks_of(coordinator, one)[::SLICES].any()
+
+
+def test_a_segment_painted_in_segment_editor_on_one_item_becomes_an_object_of_all_items(a_clip_story, masks_of):
+    loop, phantom, one, _ = a_clip_story
+    coordinator = loop.coordinator
+    coordinator.stack.show(3)
+    segment_id = coordinator.segmentation.GetSegmentation().AddEmptySegment("", "by hand", (0, 0, 1))
+    wall = coordinator.object_of(segment_id)
+    assert wall not in (one, 2)
+    assert not masks_of(coordinator, wall).any()
+    prompts = coordinator.notes.prompts.with_mask(wall, 3, phantom.labels[3] == 2)
+    coordinator.set_prompts(prompts)
+    coordinator.propagate()
+    loop.until_idle()
+    assert coordinator.state.error == ""
+    assert dice(masks_of(coordinator, wall), phantom.labels == 2) > 0.9
+    segment = coordinator.segmentation.GetSegmentation().GetSegment(segment_id)
+    assert (segment.GetName(), segment.GetColor()) == ("by hand", (0, 0, 1))
