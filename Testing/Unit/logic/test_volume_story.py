@@ -11,6 +11,7 @@ slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core w
 from DDSAM2SlicerLib.logic.runs import RunOptions  # noqa: E402 (needs slicer)
 from DDSAM2SlicerLib.logic.state import Action, Phase  # noqa: E402
 from DDSAM2SlicerLib.mrml import segmentations  # noqa: E402
+from DDSAM2SlicerLib.mrml.editing import EditRules, Overwrite  # noqa: E402
 
 SEED = 8
 UPDATE = RunOptions(is_update=True)
@@ -269,3 +270,44 @@ def test_an_orientation_of_a_slice_view_is_known_again_wherever_it_is_scrolled_t
     coordinator.choose_volume(slicer.util.getNode("image"), slice_node=make_view(rotation, [10, 12, 9.3]))
     assert coordinator.notes.prompts == prompts
     np.testing.assert_array_equal(masks_of(coordinator, one), found)
+
+
+def test_masks_that_overwrite_others_leave_accepted_masks_of_other_objects_alone(loop, make, a_phantom, masks_of):
+    coordinator = loop.coordinator
+    coordinator.choose_volume(make.volume(a_phantom.array))
+    one, two = coordinator.add_object("organ"), coordinator.add_object("greedy")
+    truth = a_phantom.labels == 1
+    coordinator.set_prompts(PromptSet.empty().with_mask(one, SEED, truth[SEED]))
+    coordinator.propagate()
+    loop.until_idle()
+    coordinator.review.set_locked(6, object_ids=[one])
+    before = masks_of(coordinator, one)
+    coordinator.rules = EditRules(overwrite=Overwrite.ALL)
+    coordinator.set_prompts(PromptSet.empty().with_mask(two, SEED, truth[SEED]))
+    coordinator.propagate()
+    loop.until_idle()
+    after = masks_of(coordinator, one)
+    np.testing.assert_array_equal(after[6], before[6])
+    assert not after[7].any()
+    assert masks_of(coordinator, two)[7].any()
+    coordinator.undo()
+    np.testing.assert_array_equal(masks_of(coordinator, one), before)
+
+
+def test_the_frame_to_check_next_is_the_least_sure_one_that_nobody_has_looked_at(a_story):
+    loop, one = a_story
+    coordinator = loop.coordinator
+    assert coordinator.review.next_to_check() is None
+    coordinator.propagate()
+    loop.until_idle()
+    scores = coordinator.review.scores()
+    worst = coordinator.review.next_to_check()
+    assert worst != SEED
+    assert scores[SEED] == 1
+    assert scores[worst] == min(scores.values())
+    coordinator.review.set_locked(worst, object_ids=[one])
+    assert coordinator.review.scores()[worst] == 1
+    assert coordinator.review.next_to_check() not in (None, worst)
+    coordinator.review.set_locked(worst, is_locked=False, object_ids=[one])
+    assert coordinator.review.next_to_check() == worst
+    assert coordinator.review.next_to_check(current=worst) != worst
