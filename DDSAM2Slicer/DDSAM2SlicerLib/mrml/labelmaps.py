@@ -147,16 +147,21 @@ class Layer:
         if self.array.size == 0:
             return np.zeros(np.broadcast_shapes(*(index.shape for index in ijk)), self.array.dtype)
         local = self._locate(ijk)
-        sizes = self.array.shape[::-1]
+        if self._has_all(local):
+            return self.array[local[2], local[1], local[0]]
         is_inside = np.ones((), bool)
-        for index, size in zip(local, sizes, strict=True):
+        for index, size in zip(local, self.array.shape[::-1], strict=True):
             is_inside = is_inside & (index >= 0) & (index < size)
-        i, j, k = (np.clip(index, 0, size - 1) for index, size in zip(local, sizes, strict=True))
+        i, j, k = (np.clip(index, 0, size - 1) for index, size in zip(local, self.array.shape[::-1], strict=True))
         return np.where(is_inside, self.array[k, j, i], self.array.dtype.type(0))
 
     def write(self, ijk: Indices, labels: NDArray) -> None:
         """Store labels at voxels of the grid; the layer must be on the grid, voxels outside of it are left out."""
-        i, j, k = np.broadcast_arrays(*self._locate(ijk))
+        local = self._locate(ijk)
+        if self._has_all(local):  # many times faster: the indices of an aligned frame are not written out
+            self.array[local[2], local[1], local[0]] = labels
+            return
+        i, j, k = np.broadcast_arrays(*local)
         is_inside = np.ones(i.shape, bool)
         for index, size in zip((i, j, k), self.array.shape[::-1], strict=True):
             is_inside &= (index >= 0) & (index < size)
@@ -167,6 +172,11 @@ class Layer:
         # Much faster than argwhere on a large array.
         kji = np.unravel_index(np.flatnonzero(self.array.reshape(-1) == label), self.array.shape)
         return np.stack(kji[::-1], axis=1) + self.start - self.shift
+
+    def _has_all(self, local: Indices) -> bool:
+        """Whether all indices are inside of the stored extent."""
+        pairs = zip(local, self.array.shape[::-1], strict=True)
+        return all(index.size > 0 and index.min() >= 0 and index.max() < size for index, size in pairs)
 
     def _locate(self, ijk: Indices) -> Indices:
         if self.is_on_grid:
