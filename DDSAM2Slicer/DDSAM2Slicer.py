@@ -1,9 +1,33 @@
 """The door of the extension: declares the module to 3D Slicer and delegates; no computing, no download, no torch."""
 
+import sys
+
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import *
+from slicer.util import VTKObservationMixin
+
+SAMPLES_URL = "https://github.com/Slicer/{repository}/releases/download/SHA256/{sha256}"
+# Slicer's own samples: (name, repository, SHA-256, file, node, type of file)
+SAMPLES = (
+    (
+        "DDSAM2 CT chest",
+        "SlicerTestingData",
+        "4507b664690840abb6cb9af2d919377ffc4ef75b167cb6fd0f747befdb12e38e",
+        "CT-chest.nrrd",
+        "CTChest",
+        "VolumeFile",
+    ),
+    (
+        "DDSAM2 beating heart",
+        "SlicerDataStore",
+        "d1a1119969acead6c39c7c3ec69223fa2957edc561bc5bf384a203e2284dbc93",
+        "CT-cardio.seq.nrrd",
+        "CTCardioSeq",
+        "SequenceFile",
+    ),
+)
 
 
 class DDSAM2Slicer(ScriptedLoadableModule):
@@ -18,36 +42,119 @@ class DDSAM2Slicer(ScriptedLoadableModule):
         parent.contributors = ["DDSAM2Slicer contributors"]
         parent.helpText = _(
             "Segments an organ, tumor or instrument in a whole volume or time series from a few prompts on one frame, "
-            "with DD-SAM2. The interactive panels are not part of this version; the command line program is."
+            "with DD-SAM2. Choose an image, add an object, click on it in a slice view, look at the preview, and "
+            "propagate."
         )
         parent.acknowledgementText = _(
             "Re-implements the adapters of DD-SAM2 (Xu, Kabat, Zhang, arXiv:2507.14613) on top of SAM 2 "
             "(Meta, Apache-2.0). Please cite both."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class DDSAM2SlicerWidget(ScriptedLoadableModuleWidget):
-    """The module's panel: in this version a page that explains the command line program."""
+def registerSampleData():
+    """Offer two of Slicer's own images in the Sample Data module; nothing is downloaded before a user asks."""
+    import SampleData
+
+    for name, repository, sha256, fileName, nodeName, fileType in SAMPLES:
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(
+            category="DDSAM2Slicer",
+            sampleName=name,
+            uris=SAMPLES_URL.format(repository=repository, sha256=sha256),
+            fileNames=fileName,
+            nodeNames=nodeName,
+            checksums=f"SHA256:{sha256}",
+            loadFileType=fileType,
+        )
+
+
+class DDSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The module's panel; says so where the module cannot work, as in Slicer 5.8."""
+
+    def __init__(self, parent=None):
+        """Begin without a panel."""
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = self.panel = self.notice = None
 
     def setup(self):
         """Build the panel; called by Slicer when the module is opened for the first time."""
         super().setup()
-        from DDSAM2SlicerLib.ui.getting_started import create_getting_started
+        from DDSAM2SlicerLib.logic.install import unsupported_reason
 
-        self.gettingStarted = create_getting_started()
-        self.layout.addWidget(self.gettingStarted)
-        self.layout.addStretch(1)
+        reason = unsupported_reason(tuple(sys.version_info), slicer.app.applicationVersion)
+        if reason:
+            from DDSAM2SlicerLib.ui.notice import create_notice
+
+            self.notice = create_notice(reason)
+            self.layout.addWidget(self.notice)
+            self.layout.addStretch(1)
+            return
+        from DDSAM2SlicerLib.ui.widget import Panel
+
+        self.logic = DDSAM2SlicerLogic()
+        form = slicer.util.loadUI(self.resourcePath("UI/DDSAM2Slicer.ui"))
+        self.layout.addWidget(form)
+        self.panel = Panel(slicer.util.childWidgetVariables(form), self.logic.getParameterNode())
+        for event in (slicer.mrmlScene.EndCloseEvent, slicer.mrmlScene.EndImportEvent):
+            self.addObserver(slicer.mrmlScene, event, self.onSceneReplaced)
+
+    def enter(self):
+        """The module is shown."""
+        if self.panel is not None:
+            self.panel.enter()
+
+    def exit(self):
+        """Another module is shown."""
+        if self.panel is not None:
+            self.panel.exit()
+
+    def cleanup(self):
+        """The module is closed or reloaded."""
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
+            self.panel = None
+
+    def onSceneReplaced(self, *_args):
+        """Another scene: take over what it remembers."""
+        if self.panel is not None:
+            self.panel.recall(self.logic.getParameterNode())
+
+    def onReload(self):
+        """Forget the whole package, so that Slicer reads it anew."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "DDSAM2SlicerLib"]:
+            del sys.modules[name]
+        super().onReload()
+
+
+class DDSAM2SlicerLogic(ScriptedLoadableModuleLogic):
+    """For scripts: ``createCoordinator`` gives the object that does all the work, without widgets."""
+
+    def getParameterNode(self):
+        """Typed parameter node of the module."""
+        from DDSAM2SlicerLib.mrml.parameters import DDSAM2SlicerParameterNode
+
+        return DDSAM2SlicerParameterNode(super().getParameterNode())
+
+    def createCoordinator(self):
+        """Create a coordinator; see its docstring for an example."""
+        from DDSAM2SlicerLib.logic.coordinator import Coordinator
+
+        return Coordinator()
 
 
 class DDSAM2SlicerTest(ScriptedLoadableModuleTest):
     """The self-test behind the button "Reload and Test"."""
 
     def runTest(self):
-        """Open the module in a clean scene and read its panel."""
+        """Open the module in a clean scene and look at its panel."""
         slicer.mrmlScene.Clear()
-        self.test_panel_explains_the_command_line()
+        self.test_buttons_wait_for_an_image_and_say_so()
 
-    def test_panel_explains_the_command_line(self):
-        """The panel is there and names the command a user has to type."""
-        widget = slicer.util.getModuleWidget("DDSAM2Slicer")
-        self.assertIn("ddsam2 propagate", widget.gettingStarted.text)
+    def test_buttons_wait_for_an_image_and_say_so(self):
+        """The panel is there, and what needs an image is disabled with a reason."""
+        slicer.util.selectModule("DDSAM2Slicer")
+        ui = slicer.util.getModuleWidget("DDSAM2Slicer").panel.ui
+        self.assertFalse(ui.propagateButton.enabled)
+        self.assertIn("Choose a volume", ui.propagateButton.toolTip)

@@ -15,7 +15,7 @@ class DDSAM2SlicerLoadTest(unittest.TestCase):
         self.folder = Path(slicer.modules.ddsam2slicer.path).parent
 
     def test_panel_opens_without_torch(self):
-        self.assertIsNotNone(slicer.util.getModuleWidget("DDSAM2Slicer").gettingStarted)
+        self.assertFalse(slicer.util.getModuleWidget("DDSAM2Slicer").panel.ui.propagateButton.enabled)
         self.assertNotIn("sam2", sys.modules)
 
     def test_default_model_is_installed(self):

@@ -20,7 +20,7 @@ class FakeLabel:
 class FakeWidgetBase:
     """Stands for ScriptedLoadableModuleWidget: a layout that records what is added."""
 
-    def __init__(self):
+    def __init__(self, parent=None):
         """Start with an empty layout."""
         self.added = []
         self.layout = SimpleNamespace(addWidget=self.added.append, addStretch=lambda factor: None)
@@ -43,43 +43,72 @@ def _module(name, **contents):
     return module
 
 
+class FakeMixin:
+    """Stands for slicer.util.VTKObservationMixin."""
+
+
 @pytest.fixture
 def door(monkeypatch):
-    """The module file, imported beside stand-ins."""
+    """The module file, imported beside stand-ins; no panel can be built, so a try to do so fails loudly."""
     bases = _module(
         "slicer.ScriptedLoadableModule",
         ScriptedLoadableModule=FakeModuleBase,
         ScriptedLoadableModuleWidget=FakeWidgetBase,
+        ScriptedLoadableModuleLogic=object,
         ScriptedLoadableModuleTest=object,
     )
     i18n = _module("slicer.i18n", tr=lambda text: text, translate=lambda context, text: text)
-    slicer = _module("slicer", ScriptedLoadableModule=bases, i18n=i18n)
+    util = _module("slicer.util", VTKObservationMixin=FakeMixin)
+    app = SimpleNamespace(connected=[], applicationVersion="5.8.1")
+    app.connect = lambda signal, slot: app.connected.append((signal, slot))
+    slicer = _module("slicer", ScriptedLoadableModule=bases, i18n=i18n, util=util, app=app)
     qt = _module("qt", QLabel=FakeLabel, Qt=SimpleNamespace(TextSelectableByMouse=1))
-    for module in (slicer, bases, i18n, qt):
+    for module in (slicer, bases, i18n, util, qt):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    for name in ("DDSAM2Slicer", "DDSAM2SlicerLib.ui.getting_started"):
+    for name in ("DDSAM2Slicer", "DDSAM2SlicerLib.ui.notice"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import DDSAM2Slicer
 
     yield DDSAM2Slicer
-    for name in ("DDSAM2Slicer", "DDSAM2SlicerLib.ui.getting_started"):
+    for name in ("DDSAM2Slicer", "DDSAM2SlicerLib.ui.notice"):
         sys.modules.pop(name, None)
 
 
-def test_the_module_declares_itself(door):
+def test_the_module_declares_itself_and_loads_nothing_heavy(door):
     parent = SimpleNamespace()
+    before = set(sys.modules)
     door.DDSAM2Slicer(parent)
     assert (parent.title, parent.categories, parent.dependencies) == ("DDSAM2Slicer", ["Segmentation"], [])
     assert "DD-SAM2" in parent.helpText
     assert "cite" in parent.acknowledgementText
+    assert set(sys.modules) == before
 
 
-def test_the_panel_explains_the_command_line_and_admits_what_is_missing(door):
+def test_slicers_own_samples_are_registered_with_their_hashes_when_slicer_has_started(door, monkeypatch):
+    registered = []
+    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **values: registered.append(values))
+    monkeypatch.setitem(sys.modules, "SampleData", _module("SampleData", SampleDataLogic=logic))
+    door.DDSAM2Slicer(SimpleNamespace())
+    ((signal, register),) = sys.modules["slicer"].app.connected
+    assert signal == "startupCompleted()"
+    assert registered == []
+    register()
+    assert [one["loadFileType"] for one in registered] == ["VolumeFile", "SequenceFile"]
+    for one in registered:
+        algorithm, _, digest = one["checksums"].partition(":")
+        assert (algorithm, len(digest)) == ("SHA256", 64)
+        assert one["uris"].endswith(digest)
+
+
+def test_an_old_slicer_is_told_what_is_missing(door, monkeypatch):
+    monkeypatch.setattr(door, "sys", SimpleNamespace(version_info=(3, 9, 10), modules=sys.modules))
     widget = door.DDSAM2SlicerWidget()
     widget.setup()
-    assert widget.added == [widget.gettingStarted]
-    assert "ddsam2 propagate" in widget.gettingStarted.text
-    assert "not part of this version" in widget.gettingStarted.text
+    assert widget.added == [widget.notice]
+    assert "Slicer 5.8.1 has Python 3.9" in widget.notice.text
+    assert "5.10 or later" in widget.notice.text
+    widget.enter()
+    widget.exit()
 
 
 def test_the_package_has_a_version_and_importing_it_loads_nothing_heavy(repository):
