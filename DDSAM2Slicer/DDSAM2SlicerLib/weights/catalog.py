@@ -93,7 +93,7 @@ DEFAULT_MODEL = "nano"
 
 CATALOG = build_catalog(
     [
-        CatalogEntry(DEFAULT_MODEL, "hiera_nano", None, None, None, "Apache-2.0", 256, resource="nano.safetensors"),
+        CatalogEntry(DEFAULT_MODEL, "hiera_nano", None, None, None, "Apache-2.0", 128, resource="nano.safetensors"),
         _sam2("tiny", 156_008_466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
         _sam2("small", 184_416_285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
         _sam2("base_plus", 323_606_802, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from DDSAM2SlicerLib.core.errors import DDSAM2Error, SettingsError
+from DDSAM2SlicerLib.model.checkpoint import load_model
 from DDSAM2SlicerLib.training import validation
 from DDSAM2SlicerLib.training.config import Stage, load_recipe
 from DDSAM2SlicerLib.training.export import export_average
@@ -51,8 +52,11 @@ def test_a_run_stops_saves_and_goes_on_at_the_same_step(a_recipe, tmp_path, monk
     assert [row["step"] for row in rows] == ["2", "3"]
     assert 0 < float(rows[0]["copy"]) <= 1
     assert list((tmp_path / "run").glob("sheet_*.png"))
+    monkeypatch.setattr(validation, "GAINS", (1.0, 2.0))
+    monkeypatch.setattr(validation, "CALIBRATION_FRAMES", 3)
     export_average(a_recipe(3), tmp_path / "run", tmp_path / "model.safetensors")
     assert (tmp_path / "model.safetensors").stat().st_size < 12e6
+    assert load_model(tmp_path / "model.safetensors").mask_prior.gain.item() in (1.0, 2.0)
 
 
 def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):

@@ -13,7 +13,7 @@ from DDSAM2SlicerLib.weights.catalog import CATALOG, DEFAULT_MODEL, build_catalo
 def test_every_entry_says_where_it_comes_from_and_under_which_licence(entry):
     assert entry.licence
     assert entry.architecture in {"hiera_nano", "hiera_tiny", "hiera_small", "hiera_base_plus", "hiera_large"}
-    assert entry.input_size in {256, 512, 1024}
+    assert entry.input_size in {128, 512, 1024}
     assert entry.is_shipped or (entry.url.startswith("https://") and entry.size_bytes > 100_000_000)
     assert entry.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
 
