@@ -57,14 +57,10 @@ def registerSampleData():
     import SampleData
 
     for name, repository, sha256, fileName, nodeName, fileType in SAMPLES:
+        url = SAMPLES_URL.format(repository=repository, sha256=sha256)
+        # By position: the name of the eighth argument differs between releases of Slicer.
         SampleData.SampleDataLogic.registerCustomSampleDataSource(
-            category="DDSAM2Slicer",
-            sampleName=name,
-            uris=SAMPLES_URL.format(repository=repository, sha256=sha256),
-            fileNames=fileName,
-            nodeNames=nodeName,
-            checksums=f"SHA256:{sha256}",
-            loadFileType=fileType,
+            "DDSAM2Slicer", name, url, fileName, nodeName, None, None, fileType, checksums=f"SHA256:{sha256}"
         )
 
 
@@ -123,6 +119,7 @@ class DDSAM2SlicerWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onReload(self):
         """Forget the whole package, so that Slicer reads it anew."""
+        self.cleanup()
         for name in [name for name in sys.modules if name.split(".")[0] == "DDSAM2SlicerLib"]:
             del sys.modules[name]
         super().onReload()

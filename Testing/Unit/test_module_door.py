@@ -86,18 +86,20 @@ def test_the_module_declares_itself_and_loads_nothing_heavy(door):
 
 def test_slicers_own_samples_are_registered_with_their_hashes_when_slicer_has_started(door, monkeypatch):
     registered = []
-    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **values: registered.append(values))
+    logic = SimpleNamespace(
+        registerCustomSampleDataSource=lambda *values, checksums: registered.append((values, checksums))
+    )
     monkeypatch.setitem(sys.modules, "SampleData", _module("SampleData", SampleDataLogic=logic))
     door.DDSAM2Slicer(SimpleNamespace())
     ((signal, register),) = sys.modules["slicer"].app.connected
     assert signal == "startupCompleted()"
     assert registered == []
     register()
-    assert [one["loadFileType"] for one in registered] == ["VolumeFile", "SequenceFile"]
-    for one in registered:
-        algorithm, _, digest = one["checksums"].partition(":")
+    assert [values[7] for values, _ in registered] == ["VolumeFile", "SequenceFile"]
+    for values, checksums in registered:
+        algorithm, _, digest = checksums.partition(":")
         assert (algorithm, len(digest)) == ("SHA256", 64)
-        assert one["uris"].endswith(digest)
+        assert values[2].endswith(digest)
 
 
 def test_an_old_slicer_is_told_what_is_missing(door, monkeypatch):

@@ -33,7 +33,7 @@ class InputsPanel:
         reason = "" if node is not None else _("Select a volume or a sequence first.")
         if state.phase in (Phase.RUNNING, Phase.STOPPING):
             reason = _("Wait for the propagation to end, or stop it.")
-        enable(self._ui.beginButton, reason, _("Start to segment this image. Prompts that the scene has come back."))
+        enable(self._ui.beginButton, reason, _("Start to segment this image. Prompts saved in the scene come back."))
 
     def begin(self, *_args: object) -> None:
         """Use the chosen image."""
@@ -72,6 +72,8 @@ class InputsPanel:
         parameters.segmentation, parameters.axis = self._shared.coordinator.segmentation, axis
 
     def _on_input(self, *_args: object) -> None:
+        # The segmentation of the image before does not fit this one; the one that the scene remembers is found again.
+        self._ui.segmentationSelector.setCurrentNode(None)
         self.update(self._shared.coordinator.state)
 
     def _on_view(self, *_args: object) -> None:

@@ -6,11 +6,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.prompts import FramePrompt
-from ..logic.mask_prompts import seed_from_segment
+from ..logic.placing import KINDS
 from ..logic.state import Action, Phase, State
 from .shared import Shared, enable, set_silently
-
-KINDS = ("positive", "negative", "box", "lasso")
 
 
 class PromptsPanel:
@@ -21,6 +19,7 @@ class PromptsPanel:
         self._shared, self._ui = shared, shared.ui
         self._keys: list[tuple[int, int]] = []
         self._drawn: object = None
+        self._segmentation: object = None
         self._ui.segmentsTable.setMRMLScene(slicer.mrmlScene)
         self._ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._on_change)
         self._ui.addObjectButton.connect("clicked()", self.add_object)
@@ -36,8 +35,9 @@ class PromptsPanel:
     def update(self, state: State) -> None:
         """Draw the state."""
         coordinator = self._shared.coordinator
-        if self._ui.segmentsTable.segmentationNode() is not coordinator.segmentation:
-            self._ui.segmentsTable.setSegmentationNode(coordinator.segmentation)
+        if self._segmentation is not coordinator.segmentation:
+            self._segmentation = coordinator.segmentation
+            self._ui.segmentsTable.setSegmentationNode(self._segmentation)
         self._update_list()
         self._update_placing(state)
         self._update_buttons(state)
@@ -64,7 +64,8 @@ class PromptsPanel:
     def seed(self, *_args: object) -> None:
         """Make the selected segment on the current frame a prompt."""
         if self._shared.ensure_ready():
-            self._shared.tell(seed_from_segment(self._shared.coordinator, self._shared.segment_id))
+            coordinator = self._shared.coordinator
+            coordinator.marks.seed_from_segment(coordinator.object_of(self._shared.segment_id), coordinator.state.frame)
 
     def remove(self, *_args: object) -> None:
         """Remove the selected prompts."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..logic.coordinator import Coordinator
-from ..logic.mask_prompts import Placing
 from ..logic.model_list import ModelList
+from ..logic.placing import Placing
 from ..logic.viewing import Viewing
 
 

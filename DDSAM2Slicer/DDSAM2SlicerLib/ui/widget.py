@@ -6,11 +6,13 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from ..logic.coordinator import Coordinator
 from ..logic.install import Installer
-from ..logic.mask_prompts import Placing
 from ..logic.model_list import ModelList
+from ..logic.placing import Placing
+from ..logic.process_transport import ProcessTransport
 from ..logic.state import Phase, State
 from ..logic.viewing import Viewing
 from .inputs import InputsPanel
@@ -62,8 +64,8 @@ class Panel:
             models: Models to choose from.
         """
         self.ui = ui
-        self.coordinator = coordinator or Coordinator()
         self._installer, self._is_ready = installer or Installer(ask), False
+        self.coordinator = coordinator or Coordinator(ProcessTransport(prepare=self.why_not_ready))
         self._told = ""
         self._shortcuts: list = []
         viewing, placing = Viewing(self.coordinator), Placing(self.coordinator, self._on_placing)
@@ -96,6 +98,12 @@ class Panel:
             self.tell(outcome.sentence)
         return self._is_ready
 
+    def why_not_ready(self) -> str:
+        """Why no worker can be started now; previews of a saved scene must not open a window by themselves."""
+        if self._is_ready or not self._installer.missing():
+            return ""
+        return _("Python packages are missing. Place a prompt or press Propagate to install them.")
+
     def recall(self, parameters: Any) -> None:
         """Select what another scene remembers."""
         self.shared.parameters = parameters
@@ -104,9 +112,11 @@ class Panel:
     def enter(self) -> None:
         """The module is shown: its keys work now."""
         self.exit()
-        for key, name in KEYS.items():
-            shortcut = qt.QShortcut(qt.QKeySequence(key), slicer.util.mainWindow())
-            shortcut.connect("activated()", getattr(self.ui, name).click)  # a disabled button does nothing
+        window = slicer.util.mainWindow()
+        for key, name in KEYS.items() if window is not None else ():
+            button = getattr(self.ui, name)
+            shortcut = qt.QShortcut(qt.QKeySequence(key), window)
+            shortcut.connect("activated()", lambda button=button: button.click())  # a disabled button does nothing
             self._shortcuts.append(shortcut)
         self.shared.viewing.update()
 
@@ -127,7 +137,5 @@ class Panel:
         self.shared.viewing.close()
         self.coordinator.close()
 
-    def _on_placing(self, problem: str) -> None:
-        if problem:
-            self.tell(problem)
+    def _on_placing(self) -> None:
         self.prompts.update(self.coordinator.state)

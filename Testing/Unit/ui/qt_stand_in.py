@@ -161,7 +161,9 @@ class FileDialog:
 def create_module():
     """The module ``qt``."""
     qt = ModuleType("qt")
-    qt.QTimer, qt.QPixmap, qt.QPainter, qt.QColor = QtCore.QTimer, QtGui.QPixmap, QtGui.QPainter, QtGui.QColor
+    qt.QPixmap, qt.QPainter, qt.QColor = QtGui.QPixmap, QtGui.QPainter, QtGui.QColor
+    qt.QTimer = lambda: Dressed(QtCore.QTimer())
+    qt.QTimer.singleShot = QtCore.QTimer.singleShot
     qt.QKeySequence, qt.QFileDialog = QtGui.QKeySequence, FileDialog
     qt.QShortcut = lambda key, parent: Dressed(QtGui.QShortcut(key, bare(parent)))
     qt.QLabel = lambda text: Dressed(QtWidgets.QLabel(text))

@@ -228,3 +228,39 @@ def test_keys_work_only_while_the_module_is_shown(on_volume, stand_in):
     on_volume.exit()
     assert window.findChildren(stand_in.QtGui.QShortcut) == []
     assert on_volume.shared.placing.kind == ""
+
+
+def test_a_series_is_counted_in_times_and_slices(panel, a_series):
+    begin(panel, a_series[1])
+    assert panel.ui.frameLabel.text == "Frame 1, 2"
+    assert panel.ui.frameSlider.maximum == 29
+    assert panel.ui.lastSpin.maximum == 4
+
+
+def test_the_strip_has_a_bar_for_each_sure_frame_and_marks_settled_and_current_ones(with_qt):
+    from DDSAM2SlicerLib.ui import review
+
+    image = review.draw_strip({0: 1.0, 2: 0.5}, {2}, 4, 3).toImage()
+
+    def is_colour(x, y, name):
+        return image.pixelColor(x, y).name() == review.COLORS[name]
+
+    assert is_colour(50, 2, "bar")
+    assert not is_colour(150, review.STRIP_HEIGHT - 10, "bar")
+    assert is_colour(250, review.STRIP_HEIGHT - 10, "bar")
+    assert not is_colour(250, 2, "bar")
+    assert is_colour(250, review.STRIP_HEIGHT - 1, "settled")
+    assert is_colour(350, 20, "current")
+
+
+def test_another_image_gets_another_segmentation_and_the_first_one_finds_its_own_again(on_volume, a_volume, make):
+    first = on_volume.coordinator.segmentation
+    on_volume.coordinator.set_prompts(on_volume.coordinator.notes.prompts.with_box(1, FRAME, Box(2, 2, 9, 9)))
+    other = make.volume(np.zeros((16, 20, 20), np.uint8))
+    on_volume.ui.inputSelector.setCurrentNode(other)
+    on_volume.ui.beginButton.click()
+    assert on_volume.coordinator.segmentation is not first
+    on_volume.ui.inputSelector.setCurrentNode(a_volume)
+    on_volume.ui.beginButton.click()
+    assert on_volume.coordinator.segmentation is first
+    assert on_volume.coordinator.notes.prompts.frames() == (FRAME,)
