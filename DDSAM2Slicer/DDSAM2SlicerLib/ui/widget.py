@@ -119,6 +119,7 @@ class Panel:
             shortcut.connect("activated()", lambda button=button: button.click())  # a disabled button does nothing
             self._shortcuts.append(shortcut)
         self.shared.viewing.update()
+        self.update(self.coordinator.state)  # segments may have been added or removed elsewhere
 
     def exit(self) -> None:
         """Another module is shown: the keys are given back."""

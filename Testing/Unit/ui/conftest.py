@@ -71,6 +71,7 @@ def make_panel(make_loop, with_qt, scene, tmp_path):
         root = with_qt.load_form(FORM)
         models = ModelList(Store(tmp_path / "models"))
         panel = Panel(with_qt.Names(root), parameters, loop.coordinator, installer, models)
+        panel.ui.viewSelector.setCurrentNode(view)
         loop.coordinator.choose_model(model)
         panel.root, panel.loop, panel.installs, panel.view = root, loop, installs, view
         panels.append(panel)
