@@ -27,7 +27,8 @@ masks_of = fixtures.masks_of
 @pytest.fixture(scope="session")
 def stand_in():
     """The Qt stand-in with a running application."""
-    pytest.importorskip("PySide6", reason="the panels' tests need PySide6: pip install PySide6")
+    for name in ("PySide6.QtWidgets", "PySide6.QtUiTools"):
+        pytest.importorskip(name, reason="the panels' tests need PySide6 (extra 'slicer')", exc_type=ImportError)
     module = _load("ddsam2_qt_stand_in", Path(__file__).with_name("qt_stand_in.py"))
     module.application = module.QtWidgets.QApplication.instance() or module.QtWidgets.QApplication([])
     return module
