@@ -1,0 +1,58 @@
+"""The mask prior follows the image's motion, stays bounded and passes no gradient."""
+
+import pytest
+import torch
+
+from DDSAM2SlicerLib.model.prior import PRIOR_LIMIT, MaskPrior, estimate_flow, warp
+
+SIZE = 128
+
+
+def a_disc(column, row, radius=22.0):
+    """Image (1, 3, S, S) of a soft disc on a faint slope, and its mask logits (1, 1, S, S)."""
+    y, x = torch.meshgrid(torch.arange(SIZE) * 1.0, torch.arange(SIZE) * 1.0, indexing="ij")
+    distance = torch.hypot(x - column, y - row)
+    image = torch.sigmoid((radius - distance) / 3) + 0.1 * x / SIZE
+    return image.expand(1, 3, -1, -1), (radius - distance)[None, None].clamp(-20, 20)
+
+
+def dice_of(logits, truth):
+    one, other = logits > 0, truth > 0
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
+def test_the_flow_of_a_shifted_disc_points_back_to_where_it_was():
+    before, _ = a_disc(60, 64)
+    after, mask = a_disc(66, 64)
+    flow = estimate_flow(after, before)  # after(p) looks like before(p + flow)
+    edge = torch.nn.functional.interpolate(mask, size=flow.shape[-2:], mode="area")[0, 0].abs() < 4
+    assert float(flow[0, 0][edge].mean() * SIZE) < -2
+    assert abs(float(flow[0, 1][edge].mean() * SIZE)) < 0.5
+
+
+def test_equal_images_do_not_move():
+    image, _ = a_disc(60, 64)
+    assert float(estimate_flow(image, image).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize(("column", "row"), [(67, 64), (60, 70), (55, 60)])
+def test_the_moved_mask_fits_better_than_the_copied_one(column, row):
+    before, mask_before = a_disc(60, 64)
+    after, mask_after = a_disc(column, row)
+    moved = MaskPrior()(mask_before, before, after)
+    assert dice_of(moved, mask_after) > dice_of(mask_before, mask_after) + 0.03
+
+
+def test_priors_are_clamped_and_carry_no_gradient():
+    image, mask = a_disc(60, 64)
+    moved = MaskPrior()((10 * mask).requires_grad_(), image, image)
+    assert float(moved.abs().max()) == PRIOR_LIMIT
+    assert not moved.requires_grad
+
+
+def test_warping_by_a_tenth_of_the_side_moves_by_a_tenth():
+    image = torch.zeros(1, 1, 20, 20)
+    image[0, 0, 5, 10] = 1
+    flow = torch.zeros(1, 2, 20, 20)
+    flow[:, 0] = 0.1  # sample two columns to the right: the content moves left
+    assert torch.nonzero(warp(image, flow)[0, 0] > 0.5).tolist() == [[5, 8]]
