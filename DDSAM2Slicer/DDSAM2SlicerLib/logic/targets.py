@@ -70,7 +70,41 @@ class Target(Protocol):
         """Take an undo back; False if there is none."""
 
 
-class SegmentationTarget:
+class _UndoableTarget:
+    """What both targets share: a writer for the step that is open, and a history of steps."""
+
+    def __init__(self, history: segmentations.UndoHistory | SequenceHistory) -> None:
+        """Begin with no step open."""
+        self._history = history
+        self._writer = None
+        self.overwrites = False
+
+    def finish(self) -> None:
+        """Bring surfaces up to date."""
+        if self._writer is not None:
+            self._writer.finish()
+        self._writer = None
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to go back."""
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an undone step can come back."""
+        return self._history.can_redo
+
+    def undo(self) -> bool:
+        """Go back to before the last step."""
+        return self._history.can_undo and self._history.undo()
+
+    def redo(self) -> bool:
+        """Take an undo back."""
+        return self._history.can_redo and self._history.redo()
+
+
+class SegmentationTarget(_UndoableTarget):
     """A segmentation node beside a volume."""
 
     def __init__(self, stack: VolumeStack, node=None, save_state: Callable[[], object] | None = None) -> None:
@@ -84,9 +118,7 @@ class SegmentationTarget:
         self._stack = stack
         self.node = node or segmentations.create_segmentation(stack.owner, f"{stack.owner.GetName()} segmentation")
         self._save_also = save_state
-        self._history = segmentations.UndoHistory(self.node)
-        self._writer = None
-        self.overwrites = False
+        super().__init__(segmentations.UndoHistory(self.node))
 
     def is_present(self) -> bool:
         """Whether the segmentation is in the scene."""
@@ -113,37 +145,13 @@ class SegmentationTarget:
         """Replace what the segments show on a slice."""
         self._writer.write_frame(self._stack.frames, frame, masks)
 
-    def finish(self) -> None:
-        """Bring surfaces up to date."""
-        if self._writer is not None:
-            self._writer.finish()
-        self._writer = None
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to go back."""
-        return self._history.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether an undone step can come back."""
-        return self._history.can_redo
-
-    def undo(self) -> bool:
-        """Go back to before the last step."""
-        return self._history.can_undo and self._history.undo()
-
-    def redo(self) -> bool:
-        """Take an undo back."""
-        return self._history.can_redo and self._history.redo()
-
     def _save_state(self) -> None:
         self._history.save()
         if self._save_also is not None:
             self._save_also()
 
 
-class SequenceTarget:
+class SequenceTarget(_UndoableTarget):
     """A segmentation sequence that the browser of a clip or series keeps in step with the volumes."""
 
     def __init__(self, stack: Stack, node=None) -> None:
@@ -166,9 +174,7 @@ class SequenceTarget:
             )
             raise InputError(msg)
         self.node = browser.GetProxyNode(self._sequence)
-        self._history = SequenceHistory(browser, self._sequence)
-        self._writer = None
-        self.overwrites = False
+        super().__init__(SequenceHistory(browser, self._sequence))
 
     def is_present(self) -> bool:
         """Whether the sequence and the segmentation on display are in the scene."""
@@ -200,30 +206,6 @@ class SequenceTarget:
     def write(self, frame: int, masks: Mapping[int, NDArray]) -> None:
         """Replace what the segments of an item show on a frame."""
         self._writer.write_frame(*self._locate(frame), masks)
-
-    def finish(self) -> None:
-        """Bring surfaces up to date."""
-        if self._writer is not None:
-            self._writer.finish()
-        self._writer = None
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a step to go back."""
-        return self._history.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether an undone step can come back."""
-        return self._history.can_redo
-
-    def undo(self) -> bool:
-        """Go back to before the last step."""
-        return self._history.undo()
-
-    def redo(self) -> bool:
-        """Take an undo back."""
-        return self._history.redo()
 
     def _spread(self, segment_id: str, source) -> None:
         """Add an empty segment to every item that lacks it."""
