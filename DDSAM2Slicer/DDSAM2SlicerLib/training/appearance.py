@@ -5,46 +5,46 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .fields import Dice, smooth_field
+from .fields import Draws, smooth_field
 from .scenes import Scene
 
 STYLES = ("ct", "mr", "mr", "ultrasound", "pet", "fantasy")
 
 
-def render(dice: Dice, scene: Scene) -> torch.Tensor:
+def render(draws: Draws, scene: Scene) -> torch.Tensor:
     """Draw the frames (T, H, W) of a scene as 8-bit images with one intensity mapping for the clip."""
-    style = dice.choice(STYLES)
-    image = _tissue_image(dice, scene, style)
-    image = _blur(image, dice.uniform(1.0, 3.0) if style == "pet" else dice.uniform(0.3, 1.4))
-    if style == "mr" or dice.chance(0.2):
+    style = draws.choice(STYLES)
+    image = _tissue_image(draws, scene, style)
+    image = _blur(image, draws.uniform(1.0, 3.0) if style == "pet" else draws.uniform(0.3, 1.4))
+    if style == "mr" or draws.chance(0.2):
         image = image * torch.exp(
-            dice.uniform(0, 0.5) * _upsampled(smooth_field(dice, 1, dice.uniform(0.7, 2), scene.points), image)
+            draws.uniform(0, 0.5) * _upsampled(smooth_field(draws, 1, draws.uniform(0.7, 2), scene.points), image)
         )
-    image = _add_noise(dice, image, style)
+    image = _add_noise(draws, image, style)
     if style == "ultrasound":
-        image = _ultrasound_geometry(dice, image)
-    return _to_8_bit(dice, image)
+        image = _ultrasound_geometry(draws, image)
+    return _to_8_bit(draws, image)
 
 
-def _tissue_image(dice: Dice, scene: Scene, style: str) -> torch.Tensor:
+def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
     """Give every label a mean, a texture and perhaps a slow change over the clip (contrast uptake)."""
     count = scene.num_labels
-    means = dice.uniform_tensor(0.0, 1.0, count)
+    means = draws.uniform_tensor(0.0, 1.0, count)
     if style == "ct":  # soft tissues lie close together; bone and air do not
-        means = torch.where(dice.uniform_tensor(0, 1, count) < 0.65, 0.45 + 0.25 * (means - 0.5), means)
+        means = torch.where(draws.uniform_tensor(0, 1, count) < 0.65, 0.45 + 0.25 * (means - 0.5), means)
     if style == "pet":
-        means = torch.where(dice.uniform_tensor(0, 1, count) < 0.7, 0.3 * means, means)
+        means = torch.where(draws.uniform_tensor(0, 1, count) < 0.7, 0.3 * means, means)
     for label in range(1, count):  # some neighbours differ by hardly anything
-        if dice.chance(0.15):
-            means[label] = means[dice.integer(0, label - 1)] + 0.05 * dice.normal(1).item()
+        if draws.chance(0.15):
+            means[label] = means[draws.integer(0, label - 1)] + 0.05 * draws.normal(1).item()
     num_frames = scene.labels.shape[0]
     uptake = torch.zeros(count)
-    if dice.chance(0.25):
-        uptake = dice.normal(count) * 0.3 / num_frames
+    if draws.chance(0.25):
+        uptake = draws.normal(count) * 0.3 / num_frames
     per_frame = means[None] + uptake[None] * torch.arange(num_frames)[:, None]  # (T, labels)
     image = torch.gather(per_frame, 1, scene.labels.flatten(1)).view_as(scene.labels)
-    textures = smooth_field(dice, 2, dice.log_uniform(6, 40), scene.points)
-    amplitudes = dice.uniform(0.0, 0.16) * dice.uniform_tensor(0, 1, 2, count)
+    textures = smooth_field(draws, 2, draws.log_uniform(6, 40), scene.points)
+    amplitudes = draws.uniform(0.0, 0.16) * draws.uniform_tensor(0, 1, 2, count)
     for amplitude, texture in zip(amplitudes, textures, strict=True):
         image = image + amplitude[scene.labels] * _upsampled(texture[None], image)
     return image
@@ -65,42 +65,42 @@ def _blur(image: torch.Tensor, sigma_px: float) -> torch.Tensor:
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[:, 0]
 
 
-def _add_noise(dice: Dice, image: torch.Tensor, style: str) -> torch.Tensor:
+def _add_noise(draws: Draws, image: torch.Tensor, style: str) -> torch.Tensor:
     """Add the noise of the modality: Rician for MR, multiplicative speckle for ultrasound, Gaussian otherwise."""
-    strength = dice.log_uniform(0.005, 0.12)
-    noise = dice.normal(*image.shape)
-    if dice.chance(0.5):
-        noise = _blur(noise, dice.uniform(0.5, 1.2))
+    strength = draws.log_uniform(0.005, 0.12)
+    noise = draws.normal(*image.shape)
+    if draws.chance(0.5):
+        noise = _blur(noise, draws.uniform(0.5, 1.2))
         noise = noise / noise.std()
     if style == "ultrasound":
-        return image.clamp_min(0.03) * torch.exp(dice.uniform(0.2, 0.7) * noise)
+        return image.clamp_min(0.03) * torch.exp(draws.uniform(0.2, 0.7) * noise)
     if style == "mr":
-        return torch.hypot(image + strength * noise, strength * dice.normal(*image.shape))
+        return torch.hypot(image + strength * noise, strength * draws.normal(*image.shape))
     return image + strength * noise
 
 
-def _ultrasound_geometry(dice: Dice, image: torch.Tensor) -> torch.Tensor:
+def _ultrasound_geometry(draws: Draws, image: torch.Tensor) -> torch.Tensor:
     """Attenuate with depth, drop shadows and, often, cut out the sector that the probe sees."""
     size = image.shape[-1]
     line = (torch.arange(size) + 0.5) / size
     y, x = torch.meshgrid(line, line, indexing="ij")
-    image = image * torch.exp(-dice.uniform(-0.3, 1.2) * y)
-    apex_x, apex_y = dice.uniform(0.3, 0.7), dice.uniform(-0.6, 0.0)
+    image = image * torch.exp(-draws.uniform(-0.3, 1.2) * y)
+    apex_x, apex_y = draws.uniform(0.3, 0.7), draws.uniform(-0.6, 0.0)
     angle = torch.atan2(x - apex_x, y - apex_y)
-    for _ in range(dice.integer(0, 2)):
-        shadow = torch.sigmoid((dice.uniform(0.02, 0.1) - (angle - dice.uniform(-0.5, 0.5)).abs()) * 80)
-        image = image * (1 - dice.uniform(0.3, 0.9) * shadow * (y > dice.uniform(0.1, 0.6)))
-    if dice.chance(0.6):
+    for _ in range(draws.integer(0, 2)):
+        shadow = torch.sigmoid((draws.uniform(0.02, 0.1) - (angle - draws.uniform(-0.5, 0.5)).abs()) * 80)
+        image = image * (1 - draws.uniform(0.3, 0.9) * shadow * (y > draws.uniform(0.1, 0.6)))
+    if draws.chance(0.6):
         reach = torch.hypot(x - apex_x, y - apex_y)
-        image = image * ((angle.abs() < dice.uniform(0.4, 0.9)) & (reach < 1 - apex_y + dice.uniform(-0.1, 0.2)))
+        image = image * ((angle.abs() < draws.uniform(0.4, 0.9)) & (reach < 1 - apex_y + draws.uniform(-0.1, 0.2)))
     return image
 
 
-def _to_8_bit(dice: Dice, image: torch.Tensor) -> torch.Tensor:
+def _to_8_bit(draws: Draws, image: torch.Tensor) -> torch.Tensor:
     """Window the clip as a viewer would, with gamma and, at times, inverted."""
     sample = image.flatten()[:: max(image.numel() // 20000, 1)]
-    low, high = torch.quantile(sample, dice.uniform(0.0, 0.05)), torch.quantile(sample, dice.uniform(0.95, 1.0))
-    image = ((image - low) / (high - low).clamp_min(1e-3)).clamp(0, 1) ** dice.log_uniform(0.6, 1.6)
-    if dice.chance(0.2):
+    low, high = torch.quantile(sample, draws.uniform(0.0, 0.05)), torch.quantile(sample, draws.uniform(0.95, 1.0))
+    image = ((image - low) / (high - low).clamp_min(1e-3)).clamp(0, 1) ** draws.log_uniform(0.6, 1.6)
+    if draws.chance(0.2):
         image = 1 - image
     return (image * 255).round().to(torch.uint8)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from .appearance import render
-from .fields import Dice
+from .fields import Draws
 from .scenes import Scene, make_scene
 
 MIN_PROMPT_PX = 40
@@ -43,58 +43,58 @@ class Clip:
 
 def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
     """Draw one scene and cut up to ``crops_per_scene`` samples from it; the same seed gives the same samples."""
-    dice = Dice(seed)
-    scene = make_scene(dice, settings.num_frames, settings.scene_size)
-    image = render(dice, scene)
+    draws = Draws(seed)
+    scene = make_scene(draws, settings.num_frames, settings.scene_size)
+    image = render(draws, scene)
     clips = []
     for _ in range(settings.crops_per_scene):
-        mask = _choose_object(dice, scene, settings)
-        clip = None if mask is None else _cut(dice, image, mask, settings)
+        mask = _choose_object(draws, scene, settings)
+        clip = None if mask is None else _cut(draws, image, mask, settings)
         if clip is not None and int(clip.masks[0].sum()) >= MIN_PROMPT_PX:
             clips.append(clip)
     return clips
 
 
-def _choose_object(dice: Dice, scene: Scene, settings: ClipSettings) -> torch.Tensor | None:
+def _choose_object(draws: Draws, scene: Scene, settings: ClipSettings) -> torch.Tensor | None:
     """Pick a label (or two that belong together) and keep one connected piece; None when nothing fits."""
     for _ in range(6):
-        wanted = scene.labels == dice.integer(0, scene.num_labels - 1)
-        if dice.chance(0.2):
-            wanted |= scene.labels == dice.integer(0, scene.num_labels - 1)
+        wanted = scene.labels == draws.integer(0, scene.num_labels - 1)
+        if draws.chance(0.2):
+            wanted |= scene.labels == draws.integer(0, scene.num_labels - 1)
         first = wanted[0]
         if int(first.sum()) < settings.min_object_px:
             continue
-        if dice.chance(0.85):
-            wanted = _connected_piece(dice, wanted)
+        if draws.chance(0.85):
+            wanted = _connected_piece(draws, wanted)
         area = int(wanted[0].sum())
         if settings.min_object_px <= area <= 0.35 * first.numel():
             return wanted
     return None
 
 
-def _connected_piece(dice: Dice, wanted: torch.Tensor) -> torch.Tensor:
+def _connected_piece(draws: Draws, wanted: torch.Tensor) -> torch.Tensor:
     """Keep the piece, connected through the frames, that a random pixel of frame 0 lies in."""
     pieces, _ = ndimage.label(wanted.numpy())
     inside = wanted[0].nonzero()
-    row, column = inside[dice.integer(0, len(inside) - 1)].tolist()
+    row, column = inside[draws.integer(0, len(inside) - 1)].tolist()
     return torch.from_numpy(pieces == pieces[0, row, column])
 
 
-def _cut(dice: Dice, image: torch.Tensor, mask: torch.Tensor, settings: ClipSettings) -> Clip:
+def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, settings: ClipSettings) -> Clip:
     """Sample a square around the object of frame 0, turned, flipped and at a voxel size as coarse as real data's."""
     rows, columns = mask[0].any(1).nonzero()[:, 0], mask[0].any(0).nonzero()[:, 0]
     extent = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
     scene_size = image.shape[-1]
-    side = min(max(extent / dice.uniform(settings.share_low, settings.share_high), 16), 1.05 * scene_size)
+    side = min(max(extent / draws.uniform(settings.share_low, settings.share_high), 16), 1.05 * scene_size)
     slack = max(side - extent, 0) * 0.5  # up to the border, where objects of large frames often lie
-    centre = [float(edge[0] + edge[-1]) / 2 + dice.uniform(-slack, slack) for edge in (columns, rows)]
-    voxel = dice.log_uniform(0.7, 4.0) if dice.chance(0.7) else 1.0  # scene pixels per stored voxel
+    centre = [float(edge[0] + edge[-1]) / 2 + draws.uniform(-slack, slack) for edge in (columns, rows)]
+    voxel = draws.log_uniform(0.7, 4.0) if draws.chance(0.7) else 1.0  # scene pixels per stored voxel
     voxel = min(voxel, max(extent / 6, 0.7))
     small = max(round(scene_size / voxel), 16)
     frames = F.interpolate(image[:, None].float(), size=(small, small), mode="area" if voxel > 1 else "bilinear")
     masks = F.interpolate(mask[:, None].float(), size=(small, small), mode="nearest-exact")
-    angle = dice.uniform(-3.15, 3.15) if dice.chance(0.5) else dice.integer(0, 3) * torch.pi / 2
-    grid = _crop_grid(centre, side, scene_size, angle, dice.chance(0.5), settings.size)
+    angle = draws.uniform(-3.15, 3.15) if draws.chance(0.5) else draws.integer(0, 3) * torch.pi / 2
+    grid = _crop_grid(centre, side, scene_size, angle, draws.chance(0.5), settings.size)
     grid = grid.expand(len(frames), -1, -1, -1)
     frames = F.grid_sample(frames, grid, padding_mode="zeros", align_corners=False)[:, 0]
     masks = F.grid_sample(masks, grid, padding_mode="zeros", align_corners=False)[:, 0] >= 0.5

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 
-class Dice:
+class Draws:
     """Random draws from one seeded generator, with the few shapes of randomness that scenes need."""
 
     def __init__(self, seed: int) -> None:
@@ -47,11 +47,11 @@ class Dice:
         return low + (high - low) * torch.rand(*shape, generator=self.generator)
 
 
-def smooth_field(dice: Dice, channels: int, cells: float, points: torch.Tensor) -> torch.Tensor:
+def smooth_field(draws: Draws, channels: int, cells: float, points: torch.Tensor) -> torch.Tensor:
     """Evaluate smooth random functions.
 
     Args:
-        dice: Source of randomness.
+        draws: Source of randomness.
         channels: Number of independent functions.
         cells: Bumps across the width of the scene; larger is finer.
         points: (T, H, W, 3) coordinates; beyond [-1, 1] the functions are mirrored.
@@ -60,14 +60,14 @@ def smooth_field(dice: Dice, channels: int, cells: float, points: torch.Tensor) 
         (channels, T, H, W), about zero mean and unit spread.
     """
     side = max(round(cells) + 2, 3)
-    noise = dice.normal(1, channels, side, side, side)
+    noise = draws.normal(1, channels, side, side, side)
     noise = F.interpolate(noise, scale_factor=2, mode="trilinear", align_corners=False)
     noise = F.avg_pool3d(noise, 3, stride=1, padding=1, count_include_pad=False)
     noise = noise / noise.std().clamp_min(1e-6)
     return F.grid_sample(noise, points[None] * (cells / side), padding_mode="reflection", align_corners=False)[0]
 
 
-def rotation(dice: Dice) -> torch.Tensor:
+def rotation(draws: Draws) -> torch.Tensor:
     """Draw a (3, 3) rotation matrix."""
-    orthogonal, upper = torch.linalg.qr(dice.normal(3, 3))
+    orthogonal, upper = torch.linalg.qr(draws.normal(3, 3))
     return orthogonal * torch.sign(torch.diagonal(upper))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .fields import Dice, rotation, smooth_field
+from .fields import Draws, rotation, smooth_field
 
 COARSE = 2
 """Fields are evaluated on a grid this much coarser than the frame; their values are interpolated, labels never."""
@@ -29,16 +29,16 @@ class Scene:
     is_time: bool
 
 
-def make_scene(dice: Dice, num_frames: int, size: int) -> Scene:
+def make_scene(draws: Draws, num_frames: int, size: int) -> Scene:
     """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through it."""
-    is_time = dice.chance(0.35)
-    points = _time_path(dice, num_frames, size) if is_time else _slice_path(dice, num_frames, size)
-    labels, count = _tissues(dice, points)
+    is_time = draws.chance(0.35)
+    points = _time_path(draws, num_frames, size) if is_time else _slice_path(draws, num_frames, size)
+    labels, count = _tissues(draws, points)
     canvas = _Canvas(labels, count, points)
-    for _ in range(dice.integer(1, 6)):
-        _add_organ(dice, canvas)
-    for _ in range(dice.integer(0, 3)):
-        _add_vessel(dice, canvas)
+    for _ in range(draws.integer(1, 6)):
+        _add_organ(draws, canvas)
+    for _ in range(draws.integer(0, 3)):
+        _add_vessel(draws, canvas)
     return Scene(canvas.labels, canvas.count, points, is_time)
 
 
@@ -49,37 +49,37 @@ def _grid(size: int) -> torch.Tensor:
     return torch.stack([x, y, torch.zeros_like(x)], dim=-1)
 
 
-def _slice_path(dice: Dice, num_frames: int, size: int) -> torch.Tensor:
+def _slice_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
     """Walk through slices: one step size, now and then uneven, in a gently bent space."""
-    step = dice.log_uniform(0.01, 0.14)
-    steps = step * (1 + dice.uniform(0, 0.3) * dice.normal(num_frames)).clamp(0.3, 2.0)
-    depth = torch.cumsum(steps, 0) - steps.sum() / 2 + dice.uniform(-0.3, 0.3)
+    step = draws.log_uniform(0.01, 0.14)
+    steps = step * (1 + draws.uniform(0, 0.3) * draws.normal(num_frames)).clamp(0.3, 2.0)
+    depth = torch.cumsum(steps, 0) - steps.sum() / 2 + draws.uniform(-0.3, 0.3)
     points = _grid(size // COARSE).expand(num_frames, -1, -1, -1).clone()
     points[..., 2] += depth.view(-1, 1, 1)
-    bend = smooth_field(dice, 2, dice.uniform(1, 5), points)
-    points[..., :2] += dice.uniform(0.0, 0.12) * bend.permute(1, 2, 3, 0)
+    bend = smooth_field(draws, 2, draws.uniform(1, 5), points)
+    points[..., :2] += draws.uniform(0.0, 0.12) * bend.permute(1, 2, 3, 0)
     drift = torch.cumsum(
-        dice.normal(num_frames, 2) * dice.choice((0.0, 0.0, 0.005, 0.02)), 0
+        draws.normal(num_frames, 2) * draws.choice((0.0, 0.0, 0.005, 0.02)), 0
     )  # patient moved between slices
     points[..., :2] += drift.view(-1, 1, 1, 2)
     return points
 
 
-def _time_path(dice: Dice, num_frames: int, size: int) -> torch.Tensor:
+def _time_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
     """Stay in one plane while the anatomy moves along two periodic displacement fields and slides as a whole."""
     still = _grid(size // COARSE)[None]
-    period = dice.uniform(4, 30)
-    phase = torch.arange(num_frames) * (2 * math.pi / period) + dice.uniform(0, 2 * math.pi)
-    fields = smooth_field(dice, 4, dice.uniform(0.8, 3.5), still).permute(1, 2, 3, 0)  # (1, h, w, 4)
-    amplitude = dice.uniform(0.0, 0.12)
+    period = draws.uniform(4, 30)
+    phase = torch.arange(num_frames) * (2 * math.pi / period) + draws.uniform(0, 2 * math.pi)
+    fields = smooth_field(draws, 4, draws.uniform(0.8, 3.5), still).permute(1, 2, 3, 0)  # (1, h, w, 4)
+    amplitude = draws.uniform(0.0, 0.12)
     moved = amplitude * (
         torch.sin(phase).view(-1, 1, 1, 1) * fields[..., :2] + torch.cos(phase).view(-1, 1, 1, 1) * fields[..., 2:]
     )
     points = still.repeat(num_frames, 1, 1, 1)
     points[..., :2] += moved
-    slide = dice.normal(1, 2) * dice.uniform(0.0, 0.1)
+    slide = draws.normal(1, 2) * draws.uniform(0.0, 0.1)
     points[..., :2] += (torch.sin(phase / 2).view(-1, 1) * slide).view(-1, 1, 1, 2)
-    points[..., 2] += (dice.uniform(0.0, 0.06) * torch.sin(phase)).view(-1, 1, 1)  # out-of-plane motion
+    points[..., 2] += (draws.uniform(0.0, 0.06) * torch.sin(phase)).view(-1, 1, 1)  # out-of-plane motion
     return points
 
 
@@ -102,44 +102,44 @@ def _refine(values: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _tissues(dice: Dice, points: torch.Tensor) -> tuple[torch.Tensor, int]:
+def _tissues(draws: Draws, points: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Fill the plane with tissues: argmax of smooth random functions, so neighbours touch."""
-    count = dice.integer(2, 8)
-    values = smooth_field(dice, count, dice.log_uniform(1.5, 9), points)
+    count = draws.integer(2, 8)
+    values = smooth_field(draws, count, draws.log_uniform(1.5, 9), points)
     return _refine(values).argmax(0), count
 
 
-def _add_organ(dice: Dice, canvas: _Canvas) -> None:
+def _add_organ(draws: Draws, canvas: _Canvas) -> None:
     """Paint a bumpy ellipsoid, perhaps with a wall, a core or a divided inside."""
-    centre = dice.uniform_tensor(-0.75, 0.75, 3) * torch.tensor([1.0, 1.0, 0.4])
-    base = dice.log_uniform(0.07, 0.6)
-    radii = base * torch.exp(0.35 * dice.normal(3))
-    local = ((canvas.points - centre) @ rotation(dice)) / radii
+    centre = draws.uniform_tensor(-0.75, 0.75, 3) * torch.tensor([1.0, 1.0, 0.4])
+    base = draws.log_uniform(0.07, 0.6)
+    radii = base * torch.exp(0.35 * draws.normal(3))
+    local = ((canvas.points - centre) @ rotation(draws)) / radii
     radius = local.norm(dim=-1)
-    bumps = smooth_field(dice, 1, dice.uniform(1.0, 3.0) / base, canvas.points)[0]
-    radius = radius * (1 + dice.uniform(0, 0.25) * bumps)
+    bumps = smooth_field(draws, 1, draws.uniform(1.0, 3.0) / base, canvas.points)[0]
+    radius = radius * (1 + draws.uniform(0, 0.25) * bumps)
     canvas.paint(radius - 1)
-    if dice.chance(0.45):  # wall: what was painted stays as the shell
-        canvas.paint(radius - dice.uniform(0.6, 0.92))
-    if dice.chance(0.3):  # lesion or cavity off the centre
-        offset = dice.normal(3) * 0.3
-        canvas.paint((local - offset).norm(dim=-1) * (1 + 0.2 * bumps) - dice.uniform(0.15, 0.5))
-    if dice.chance(0.25):  # two parts that touch, often of nearly equal intensity
-        canvas.paint(torch.maximum(radius - 1, local[..., dice.integer(0, 2)] - dice.uniform(-0.4, 0.4)))
+    if draws.chance(0.45):  # wall: what was painted stays as the shell
+        canvas.paint(radius - draws.uniform(0.6, 0.92))
+    if draws.chance(0.3):  # lesion or cavity off the centre
+        offset = draws.normal(3) * 0.3
+        canvas.paint((local - offset).norm(dim=-1) * (1 + 0.2 * bumps) - draws.uniform(0.15, 0.5))
+    if draws.chance(0.25):  # two parts that touch, often of nearly equal intensity
+        canvas.paint(torch.maximum(radius - 1, local[..., draws.integer(0, 2)] - draws.uniform(-0.4, 0.4)))
 
 
-def _add_vessel(dice: Dice, canvas: _Canvas) -> None:
+def _add_vessel(draws: Draws, canvas: _Canvas) -> None:
     """Paint a winding tube, across the frames or within them, perhaps with a wall."""
-    along = dice.choice((0, 1, 2, 2))
+    along = draws.choice((0, 1, 2, 2))
     across = [axis for axis in range(3) if axis != along]
     line = canvas.points[..., along]
     centre = [
-        dice.uniform(-0.7, 0.7) * (0.3 if axis == 2 else 1)
-        + dice.uniform(0, 0.3) * torch.sin(line * dice.uniform(0.5, 5) + dice.uniform(0, 6.3))
+        draws.uniform(-0.7, 0.7) * (0.3 if axis == 2 else 1)
+        + draws.uniform(0, 0.3) * torch.sin(line * draws.uniform(0.5, 5) + draws.uniform(0, 6.3))
         for axis in across
     ]
     distance = torch.hypot(canvas.points[..., across[0]] - centre[0], canvas.points[..., across[1]] - centre[1])
-    radius = dice.log_uniform(0.03, 0.22) * (1 + 0.25 * torch.sin(line * dice.uniform(1, 8)))
+    radius = draws.log_uniform(0.03, 0.22) * (1 + 0.25 * torch.sin(line * draws.uniform(1, 8)))
     canvas.paint(distance - radius)
-    if dice.chance(0.4):
-        canvas.paint(distance - radius * dice.uniform(0.5, 0.8))
+    if draws.chance(0.4):
+        canvas.paint(distance - radius * draws.uniform(0.5, 0.8))

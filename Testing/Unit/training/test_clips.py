@@ -6,7 +6,7 @@ import torch
 from DDSAM2SlicerLib.training.clips import MIN_PROMPT_PX, ClipSettings, make_clips
 from DDSAM2SlicerLib.training.config import Stage
 from DDSAM2SlicerLib.training.data import Pool, vary
-from DDSAM2SlicerLib.training.fields import Dice
+from DDSAM2SlicerLib.training.fields import Draws
 from DDSAM2SlicerLib.training.scenes import make_scene
 
 SMALL = ClipSettings(num_frames=3, size=64, scene_size=64, min_object_px=30)
@@ -40,7 +40,7 @@ def test_objects_move_and_fill_the_crop_like_the_engine_s(some_clips):
 
 
 def test_a_scene_has_labels_at_every_frame_and_no_label_beyond_its_count():
-    scene = make_scene(Dice(5), num_frames=4, size=48)
+    scene = make_scene(Draws(5), num_frames=4, size=48)
     assert scene.labels.shape == (4, 48, 48)
     assert int(scene.labels.max()) < scene.num_labels
 
