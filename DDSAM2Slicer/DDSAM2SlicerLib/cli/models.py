@@ -36,6 +36,8 @@ def download_model(store: Store, name: str) -> None:
         console.say(f"{entry.name} is already at {store.path(entry)}")
         return
     console.note(f"{entry.name}: {entry.licence}")
+    if not entry.is_verifiable:
+        console.note("No hash of this file is published: what arrives cannot be verified; its hash is recorded.")
     progress = console.Progress((entry.size_bytes or 0) // MIB, "MiB")
 
     def show(done: int, total: int) -> None:
