@@ -66,7 +66,7 @@ class EngineSettings(Settings):
     memory_rule: str = option(
         "recent",
         "Which earlier frames condition the next one.",
-        choices=("recent", "pruned", "split_pruned", "diverse", "confident"),
+        choices=("recent", "short", "pruned", "split_pruned", "diverse", "confident"),
     )
     stop_after_empty: int = option(3, "Frames without the object after which it has ended; 0 never ends it.", low=0)
     mask_prior: bool = option(True, "Use the model's motion-compensated previous mask, if it has one.")

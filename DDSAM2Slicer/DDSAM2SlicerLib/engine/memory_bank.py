@@ -147,6 +147,7 @@ class MemoryBank:
         if self.rule == "diverse":
             return memory_rules.diverse(views, self.num_maskmem, self.long_term[row])
         rules = {
+            "short": memory_rules.short,
             "pruned": memory_rules.pruned,
             "split_pruned": memory_rules.split_pruned,
             "confident": memory_rules.confident,

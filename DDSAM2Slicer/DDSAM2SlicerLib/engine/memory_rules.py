@@ -6,6 +6,7 @@ indices to use, in order. Sources, re-implemented from their descriptions, per o
 * ``pruned``: efficient frame pruning, Surgical SAM 2 (arXiv 2408.07931);
 * ``split_pruned``: memory splitting, TSMS-SAM2 (arXiv 2508.05829), with its index slip corrected;
 * ``diverse``: the long-term memory of ReSurgSAM2 (arXiv 2505.08581) and SAM2S (arXiv 2511.16618);
+* ``short``: the fewest memories that still show motion, our own rule, for speed;
 * ``confident``: retrieval by similarity and confidence, after SAMed-2 (arXiv 2507.03698).
 """
 
@@ -25,6 +26,8 @@ DIVERSE_CAPACITY = 4
 CONFIDENT_WINDOW = 2
 """``confident`` chooses among this many times the usual number of recent frames."""
 PRUNED_COUNT = 2
+SHORT_COUNT = 2
+"""Recent frames that ``short`` reads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,11 @@ def recent(memories: Sequence[MemoryView], num_maskmem: int) -> tuple[int, ...]:
     """SAM 2: all conditioning frames and the newest ``num_maskmem - 1`` others."""
     conditioning, others = _split(memories)
     return (*conditioning, *others[len(others) - min(len(others), num_maskmem - 1) :])
+
+
+def short(memories: Sequence[MemoryView], num_maskmem: int) -> tuple[int, ...]:
+    """All conditioning frames and the newest ``SHORT_COUNT`` others."""
+    return recent(memories, min(SHORT_COUNT + 1, num_maskmem))
 
 
 def pruned(memories: Sequence[MemoryView], num_maskmem: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from DDSAM2SlicerLib.engine.memory_rules import (
     diverse,
     pruned,
     recent,
+    short,
     split_pruned,
     time_position,
     update_long_term,
@@ -34,6 +35,11 @@ def test_recent_takes_conditioning_frames_and_the_newest_others():
     memories = [memory(0, is_conditioning=True), memory(9, is_conditioning=True), *(memory(n) for n in range(1, 6))]
     assert recent(memories, num_maskmem=4) == (0, 1, 4, 5, 6)
     assert recent(memories[:2], num_maskmem=4) == (0, 1)
+
+
+def test_short_takes_conditioning_frames_and_the_newest_two():
+    assert short(seven([0] * 7), num_maskmem=7) == (0, 5, 6)
+    assert short(seven([0] * 7)[:2], num_maskmem=7) == (0, 1)
 
 
 def test_pruned_drops_the_two_most_like_the_newest():
