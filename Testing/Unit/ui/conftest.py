@@ -7,6 +7,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))  # for slice_view, the helper of tests in this folder
+
 FORM = Path(__file__).resolve().parents[3] / "DDSAM2Slicer" / "Resources" / "UI" / "DDSAM2Slicer.ui"
 
 

@@ -4,68 +4,13 @@ import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core wheel: pip install '.[slicer]'")
-import vtk  # noqa: E402
+from slice_view import SliceView  # noqa: E402 (needs slicer)
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
 from DDSAM2SlicerLib.core.prompts import Box  # noqa: E402
 from DDSAM2SlicerLib.testing.phantoms import create_ellipsoids  # noqa: E402
 
-MANAGERS = ("vtkMRMLMarkupsDisplayableManager", "vtkMRMLSegmentationsDisplayableManager2D")
-SIZE = (480, 400)
 FRAME = 8
-
-
-class SliceView:
-    """What Slicer's slice widget is made of, in a window that is not shown."""
-
-    def __init__(self, booted):
-        """Build logic, window and displayable managers."""
-        self.logic = slicer.vtkMRMLSliceLogic()
-        self.logic.SetMRMLApplicationLogic(booted.application_logic)
-        self.logic.SetMRMLScene(booted.scene)
-        self.node = self.logic.AddSliceNode("View")
-        self.window, self.renderer = vtk.vtkRenderWindow(), vtk.vtkRenderer()
-        self.window.SetOffScreenRendering(1)
-        self.window.SetNumberOfLayers(2)
-        self.window.SetSize(*SIZE)
-        self.window.AddRenderer(self.renderer)
-        self.mouse = vtk.vtkGenericRenderWindowInteractor()  # the managers need one, even if nobody moves it
-        self.mouse.SetRenderWindow(self.window)
-        factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
-        factory.SetMRMLApplicationLogic(booted.application_logic)
-        for name in MANAGERS:
-            if not factory.IsDisplayableManagerRegistered(name):
-                factory.RegisterDisplayableManager(name)
-        self.managers = slicer.vtkMRMLDisplayableManagerGroup()
-        self.managers.Initialize(factory, self.renderer)
-        self.managers.SetMRMLDisplayableNode(self.node)
-        self.style = slicer.vtkMRMLSliceViewInteractorStyle()
-        self.style.SetSliceLogic(self.logic)
-        self.style.SetDisplayableManagers(self.managers)
-        self.style.SetInteractor(self.mouse)
-
-    def show(self, volume):
-        """Show a volume, fitted to the window."""
-        self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
-        self.node.SetOrientationToAxial()
-        self.logic.ResizeSliceNode(*SIZE)
-        self.logic.FitSliceToAll()
-        mapper, self.image = vtk.vtkImageMapper(), vtk.vtkActor2D()
-        mapper.SetColorWindow(255)
-        mapper.SetColorLevel(127.5)
-        mapper.SetInputConnection(self.logic.GetImageDataConnection())
-        self.image.SetMapper(mapper)
-        self.image.GetProperty().SetDisplayLocationToBackground()
-        self.renderer.AddViewProp(self.image)
-
-    def picture(self):
-        """What the window shows."""
-        self.window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self.window)
-        grab.ReadFrontBufferOff()
-        grab.Update()
-        return grab.GetOutput()
 
 
 def colours_of(picture):
