@@ -11,6 +11,7 @@ import csv
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from ..core.errors import InputError, OutputError
@@ -23,6 +24,14 @@ from .targets import Target
 MM3_PER_ML = 1000.0
 CLOSED_CYCLE_GAP = 0.5
 """A cycle counts as closed if its two ends differ by at most this fraction of the stroke."""
+
+
+class Quantity(StrEnum):
+    """What is measured of every object in every row."""
+
+    SIZE = "size"  # area of a frame, volume at a time point
+    DIAMETER = "diameter"
+    DISPLACEMENT = "displacement"
 
 
 @dataclass
@@ -128,17 +137,35 @@ class Measurement:
         first = next((centre for centre in centres if centre is not None), None)
         return [math.nan if centre is None else math.dist(centre, first) for centre in centres]
 
+    def name_and_unit(self, quantity: Quantity) -> tuple[str, str]:
+        """What a quantity is called here, and its unit."""
+        if quantity is Quantity.SIZE:
+            return ("volume", "ml") if self.is_series else ("area", "mm2")
+        return quantity.value, "mm"
+
+    def axis_title(self, quantity: Quantity) -> str:
+        """Name and unit as a chart shows them."""
+        what, unit = self.name_and_unit(quantity)
+        return f"{what} [{unit}]"
+
+    def title(self, object_id: int, quantity: Quantity) -> str:
+        """Title of the column of an object."""
+        return f"{self.objects[object_id]} {self.axis_title(quantity)}"
+
+    def values(self, object_id: int, quantity: Quantity) -> list[float]:
+        """One number for each row."""
+        if quantity is Quantity.SIZE:
+            return self.volumes_ml(object_id) if self.is_series else self.areas_mm2(object_id)
+        return self.diameters_mm(object_id) if quantity is Quantity.DIAMETER else self.displacements_mm(object_id)
+
     def columns(self) -> dict[str, list[float]]:
         """All numbers by title, with units."""
-        columns = {}
-        for one, name in self.objects.items():
-            if self.is_series:
-                columns[f"{name} volume [ml]"] = self.volumes_ml(one)
-            else:
-                columns[f"{name} area [mm2]"] = self.areas_mm2(one)
-            columns[f"{name} diameter [mm]"] = self.diameters_mm(one)
-            columns[f"{name} displacement [mm]"] = self.displacements_mm(one)
-        return columns
+        return {self.title(one, quantity): self.values(one, quantity) for one in self.objects for quantity in Quantity}
+
+    def row_of(self, frame: int | None) -> int | None:
+        """Row of a frame: the frame itself, in a series its time point; None if nothing of it was measured."""
+        row = frame if frame is None or not self.is_series else frame // self._stack.num_slices
+        return row if row is not None and 0 <= row < self.num_rows else None
 
     def ejection_fraction(self, object_id: int) -> EjectionFraction:
         """Stroke over largest content of one closed cycle.
@@ -150,7 +177,7 @@ class Measurement:
         if not (self.is_series or isinstance(self._stack, ClipStack)):
             msg = "An ejection fraction needs a time series; this is a single volume."
             raise InputError(msg)
-        content = self.volumes_ml(object_id) if self.is_series else self.areas_mm2(object_id)
+        content = self.values(object_id, Quantity.SIZE)
         largest, smallest = max(content), min(content)
         if largest == 0:
             msg = f"{name!r} is empty on all frames. Propagate it first."
@@ -177,10 +204,10 @@ class Measurement:
 
     def create_chart(self, table):
         """Add a chart of areas, for series of volumes, against time or frame."""
-        what, unit = ("volume", "ml") if self.is_series else ("area", "mm2")
-        colors = {f"{name} {what} [{unit}]": tuple(self.colors[one]) for one, name in self.objects.items()}
+        colors = {self.title(one, Quantity.SIZE): tuple(self.colors[one]) for one in self.objects}
         index = self.index()
-        return tables.create_chart(table, index[0] if index else tables.FRAME_COLUMN, colors, f"{what} [{unit}]")
+        x_title = index[0] if index else tables.FRAME_COLUMN
+        return tables.create_chart(table, x_title, colors, self.axis_title(Quantity.SIZE))
 
     def write_csv(self, path: str | Path) -> None:
         """Write all numbers into a file.

@@ -12,6 +12,10 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 from ..core.errors import InputError
 
 FRAME_COLUMN = "frame"
+MARK_ROWS = 2
+"""A mark is drawn twice at one place: of a curve with a single point VTK complains at every rendering."""
+MARK_SIZE = 15.0
+"""In pixels; the symbols of the curves have 7."""
 
 
 def create_table(
@@ -83,12 +87,63 @@ def create_chart(table, x_title: str, colors: Mapping[str, tuple[float, float, f
     chart.SetYAxisTitle(y_axis)
     for title, color in colors.items():
         read_column(table, title)  # says so if it is missing
-        series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName(x_title)
-        series.SetYColumnName(title)
-        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
-        series.SetColor(*color)
-        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        _add_series(chart, table, title, color, title)
     return chart
+
+
+def create_marks(chart, table, names: Sequence[str]):
+    """Add a large symbol for each curve of a chart, and return the table that says where the symbols are.
+
+    The table has the columns of the measurements and nearly no rows: to move the symbols costs the same however many
+    frames were measured. They are hidden until ``place_marks`` is called.
+
+    Args:
+        chart: Chart with one series per curve.
+        table: Table of the curves.
+        names: Names of the symbols in the legend, in the order of the series.
+    """
+    titles = [table.GetColumnName(index) for index in range(table.GetNumberOfColumns())]
+    columns = {title: [np.nan] * MARK_ROWS for title in titles if title != FRAME_COLUMN}
+    marks = create_table(f"{table.GetName()}, frame on display", columns, [0] * MARK_ROWS)
+    curves = [chart.GetNthPlotSeriesNode(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
+    for name, curve in zip(names, curves, strict=True):
+        series = _add_series(chart, marks, name, curve.GetColor(), curve.GetYColumnName())
+        series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleNone)
+        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleDiamond)
+        series.SetMarkerSize(MARK_SIZE)
+    return marks
+
+
+def place_marks(marks, values: Mapping[str, float]) -> None:
+    """Move the symbols to a value for each column title, not a number to hide one; plots that show them follow."""
+    for title, value in values.items():
+        column = marks.GetTable().GetColumnByName(title)
+        if column is not None:  # somebody may have edited the table
+            for row in range(column.GetNumberOfTuples()):
+                column.SetVariantValue(row, value)
+            column.Modified()
+    marks.GetTable().Modified()
+
+
+def show_columns(chart, table, titles: Sequence[str], y_axis: str) -> None:
+    """Let the curves of a chart that come from a table show other columns, in the order of its series."""
+    series = [chart.GetNthPlotSeriesNode(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
+    mine = [one for one in series if one is not None and one.GetTableNode() is table]
+    for one, title in zip(mine, titles, strict=False):  # a user may have removed some
+        if one.GetName() == one.GetYColumnName():
+            one.SetName(title)
+        one.SetYColumnName(title)
+    chart.SetYAxisTitle(y_axis)
+
+
+def _add_series(chart, table, name: str, color: tuple[float, float, float], title: str):
+    """Add a line with round symbols: one column of a table over the chart's x axis."""
+    series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName(chart.GetXAxisTitle())
+    series.SetYColumnName(title)
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+    series.SetColor(*color)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return series

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from DDSAM2SlicerLib.core.errors import InputError, OutputError
 
 slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core wheel: pip install '.[slicer]'")
 from DDSAM2SlicerLib.core.geometry import VolumeGeometry  # noqa: E402 (needs slicer)
-from DDSAM2SlicerLib.logic.measuring import Measurement  # noqa: E402
+from DDSAM2SlicerLib.logic.curves import Curves  # noqa: E402
+from DDSAM2SlicerLib.logic.measuring import Measurement, Quantity  # noqa: E402
 from DDSAM2SlicerLib.logic.state import Phase  # noqa: E402
 from DDSAM2SlicerLib.mrml import tables  # noqa: E402
 
@@ -127,3 +129,75 @@ def test_measuring_can_be_stopped(a_beating_clip):
     loop.coordinator.stop()
     loop.until_idle()
     assert finished == []
+
+
+def marks_of(curves):
+    """Where the symbols of the chart are: (x, y) of each object."""
+    chart, count = curves.chart, len(curves.measurement.objects)
+    series = [chart.GetNthPlotSeriesNode(count + index) for index in range(count)]
+    return [
+        tuple(tables.read_column(one.GetTableNode(), name)[0] for name in (one.GetXColumnName(), one.GetYColumnName()))
+        for one in series
+    ]
+
+
+def test_marks_on_the_curves_follow_the_frame(a_beating_clip):
+    loop, one = a_beating_clip
+    curves = Curves(measure(loop.coordinator))
+    assert np.isnan(marks_of(curves)[0][1])
+    assert curves.show_frame(2)
+    assert not curves.show_frame(2)  # nothing new
+    assert marks_of(curves) == [(1.0, 25.0)]
+    assert (curves.time_s(), curves.number(one, Quantity.SIZE)) == (1.0, 25.0)
+    curves.show_quantity(Quantity.DIAMETER)
+    assert marks_of(curves) == [(1.0, pytest.approx(2 * math.sqrt(25 / math.pi)))]
+    assert curves.chart.GetYAxisTitle() == "diameter [mm]"
+    for frame in (None, 5):
+        curves.show_frame(frame)
+        assert np.isnan(marks_of(curves)[0][1])
+        assert math.isnan(curves.number(one, Quantity.SIZE))
+
+
+def test_in_a_series_the_time_point_is_marked(loop, a_series):
+    loop.coordinator.choose_sequence(a_series[1])
+    one = loop.coordinator.add_object("pool")
+    write(loop.coordinator, one, {6 * 3 + k: square(8, (32, 32)) for k in range(6)})
+    curves = Curves(measure(loop.coordinator))
+    curves.show_frame(6 * 3 + 2)
+    assert curves.row == 3
+    assert curves.time_s() == 1.5
+    assert not curves.show_frame(6 * 3 + 5)  # another slice of the same time
+    assert curves.number(one, Quantity.SIZE) == curves.measurement.volumes_ml(one)[3] > 0
+    assert curves.number(one, Quantity.DISPLACEMENT) == 0
+
+
+def test_nodes_that_a_user_removed_are_not_missed(a_beating_clip):
+    loop, _ = a_beating_clip
+    curves = Curves(measure(loop.coordinator))
+    for node in (curves.chart.GetNthPlotSeriesNode(1).GetTableNode(), curves.table, curves.chart):
+        slicer.mrmlScene.RemoveNode(node)
+        curves.show_frame(1 if curves.row != 1 else 2)
+        curves.show_quantity(Quantity.DISPLACEMENT)
+    curves.close()
+
+
+def test_a_closed_measurement_leaves_table_and_curves_without_marks(a_beating_clip):
+    loop, _ = a_beating_clip
+    curves = Curves(measure(loop.coordinator))
+    curves.close()
+    assert slicer.util.getNodesByClass("vtkMRMLTableNode") == [curves.table]
+    (series,) = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
+    assert series.GetYColumnName() == "pool area [mm2]"
+    assert curves.chart.GetNumberOfPlotSeriesNodes() == 1
+
+
+def test_to_follow_a_thousand_rows_costs_nothing_to_speak_of(loop, make):
+    browser, _ = make.sequence([np.zeros((1, 8, 8), np.uint8)] * 1000)
+    loop.coordinator.choose_sequence(browser)
+    for name in "abc":
+        loop.coordinator.add_object(name)
+    curves = Curves(measure(loop.coordinator))
+    begin = time.perf_counter()
+    for frame in range(100):
+        curves.show_frame(frame)
+    assert (time.perf_counter() - begin) / 100 < 0.005

@@ -44,3 +44,33 @@ def test_a_column_that_is_missing_is_named(scene):
     table = tables.create_table("heart", {AREA: [1, 2]}, [0, 1])
     with pytest.raises(InputError, match=r"no column 'volume' \(it has: frame, blood area \[mm2\]\)"):
         tables.create_chart(table, "frame", {"volume": (1, 0, 0)}, "volume [ml]")
+
+
+def test_marks_move_on_their_own_and_are_hidden_without_a_number(scene):
+    table = tables.create_table("heart", {AREA: [1, 2, 3], "blood diameter [mm]": [4, 5, 6]}, [0, 1, 2])
+    chart = tables.create_chart(table, "frame", {AREA: (1, 0, 0)}, "area [mm2]")
+    marks = tables.create_marks(chart, table, ["blood here"])
+    curve, mark = chart.GetNthPlotSeriesNode(0), chart.GetNthPlotSeriesNode(1)
+    assert (mark.GetName(), mark.GetTableNode(), mark.GetYColumnName()) == ("blood here", marks, AREA)
+    assert mark.GetMarkerSize() > curve.GetMarkerSize()
+    assert np.isnan(tables.read_column(marks, AREA)).all()
+    told = []
+    chart.AddObserver("ModifiedEvent", lambda *_: told.append(1))
+    tables.place_marks(marks, {"frame": 2, AREA: 3.0})
+    assert told == [1]
+    np.testing.assert_array_equal(tables.read_column(marks, "frame"), [2, 2])
+    np.testing.assert_array_equal(tables.read_column(marks, AREA), [3, 3])
+    np.testing.assert_array_equal(tables.read_column(table, AREA), [1, 2, 3])
+
+
+def test_curves_and_marks_show_another_column_together(scene):
+    diameter = "blood diameter [mm]"
+    table = tables.create_table("heart", {AREA: [1, 2], diameter: [4, 5]}, [0, 1])
+    chart = tables.create_chart(table, "frame", {AREA: (1, 0, 0)}, "area [mm2]")
+    marks = tables.create_marks(chart, table, ["blood here"])
+    for one in (table, marks):
+        tables.show_columns(chart, one, [diameter], "diameter [mm]")
+    shown = [chart.GetNthPlotSeriesNode(index) for index in (0, 1)]
+    assert [one.GetYColumnName() for one in shown] == [diameter, diameter]
+    assert [one.GetName() for one in shown] == [diameter, "blood here"]
+    assert chart.GetYAxisTitle() == "diameter [mm]"

@@ -188,6 +188,42 @@ def test_measuring_shows_volumes_and_writes_them(on_volume, a_phantom, tmp_path,
     assert (tmp_path / "m.csv").read_text().startswith("frame,Object 1 area [mm2]")
 
 
+def test_measured_numbers_follow_the_slider_until_the_input_changes(on_volume, a_phantom, a_clip):
+    give_box(on_volume, a_phantom.labels)
+    ui = on_volume.ui
+    assert not ui.quantityCombo.enabled
+    ui.propagateButton.click()
+    on_volume.loop.until_idle()
+    ui.measureButton.click()
+    on_volume.loop.until_idle()
+    assert "\nFrame 8:\nObject 1: area " in ui.measureLabel.text
+    ui.frameSlider.value = 0
+    assert ui.measureLabel.text.endswith("\nFrame 0:\nObject 1: not on this frame")
+    (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    ui.quantityCombo.currentIndex = 1
+    assert chart.GetYAxisTitle() == "diameter [mm]"
+    ui.measureButton.click()
+    on_volume.loop.until_idle()
+    assert slicer.app.applicationLogic().GetSelectionNode().GetActivePlotChartID() != chart.GetID()
+    assert chart.GetNumberOfPlotSeriesNodes() == 1  # only the newest one has a mark
+    begin(on_volume, a_clip[1])
+    assert ui.measureLabel.text == ""
+    assert not ui.csvButton.enabled
+    ui.quantityCombo.currentIndex = 2
+
+
+def test_a_removed_table_is_not_missed_and_a_closed_scene_takes_the_numbers_with_it(on_volume, scene):
+    on_volume.ui.measureButton.click()
+    on_volume.loop.until_idle()
+    for table in slicer.util.getNodesByClass("vtkMRMLTableNode"):
+        scene.RemoveNode(table)
+    on_volume.ui.frameSlider.value = 3
+    assert "Frame 3" in on_volume.ui.measureLabel.text
+    scene.Clear(0)
+    on_volume.ui.quantityCombo.currentIndex = 2
+    assert on_volume.ui.measureLabel.text == ""
+
+
 def test_ends_of_an_object_are_marked_and_cleared(on_volume):
     on_volume.ui.lastEndButton.click()
     assert on_volume.coordinator.notes.ends[1] == (None, FRAME)
