@@ -82,6 +82,7 @@ def _build_parser() -> argparse.ArgumentParser:
     engine.add_argument(
         "--model", default=DEFAULT_MODEL, metavar="NAME|FILE", help="see `ddsam2 models` (default: %(default)s)"
     )
+    engine.add_argument("--adapters", default="", metavar="FILE", help="adapters for the model, from fine-tuning")
     engine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
     parser = argparse.ArgumentParser(prog="ddsam2", description="Propagate segmentations with DD-SAM2.")
     parser.add_argument("--version", action="version", version=f"ddsam2slicer {__version__}")
@@ -152,7 +153,7 @@ def _loader(options: argparse.Namespace) -> Any:
     """What loads the chosen model when it is needed."""
     from .loading import PredictorLoader
 
-    return PredictorLoader(options.model, options.device)
+    return PredictorLoader(options.model, options.device, options.adapters)
 
 
 def _propagate(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.settings import EngineSettings
@@ -13,17 +14,17 @@ if TYPE_CHECKING:
 class PredictorLoader:
     """Loads a predictor when called; can be sent to another process."""
 
-    def __init__(self, model: str, device: str = "auto") -> None:
+    def __init__(self, model: str, device: str = "auto", adapters: str | Path = "") -> None:
         """Remember what to load."""
-        self.model, self.device = model, device
+        self.model, self.device, self.adapters = model, device, adapters
 
     def __call__(self, threads: int = 0) -> Predictor:
         """Load it, to use that many threads (0: free choice).
 
         Raises:
-            WeightsError: If the model is unknown, missing, damaged or not safe to read.
+            WeightsError: If model or adapters are unknown, missing, damaged or not safe to read, or do not fit.
             DeviceError: If the device is not there.
         """
         from ..engine.predictor import load_predictor
 
-        return load_predictor(self.model, self.device, EngineSettings(threads=threads))
+        return load_predictor(self.model, self.device, EngineSettings(threads=threads), adapters=self.adapters)

@@ -8,7 +8,7 @@ import torch
 
 from ..core.frames import FrameSource
 from ..core.settings import EngineSettings
-from ..model.checkpoint import load_model
+from ..model.checkpoint import load_adapters, load_model
 from ..weights.store import Store
 from .device import pick_device
 from .network import Network
@@ -47,12 +47,16 @@ class Predictor:
 
 
 def load_predictor(
-    name_or_path: str | Path, device: str = "auto", settings: EngineSettings | None = None, store: Store | None = None
+    name_or_path: str | Path,
+    device: str = "auto",
+    settings: EngineSettings | None = None,
+    store: Store | None = None,
+    adapters: str | Path = "",
 ) -> Predictor:
-    """Load a model by its name in the model list or by its file.
+    """Load a model by its name in the model list or by its file, with the adapters of another file if given.
 
     Raises:
-        WeightsError: If the model is unknown, not downloaded, damaged or not safe to read.
+        WeightsError: If the model is unknown, not downloaded, damaged or not safe to read, or the adapters do not fit.
         DeviceError: If the device is not there.
     """
     chosen = pick_device(device)
@@ -60,4 +64,7 @@ def load_predictor(
     entry = store.catalog.get(str(name_or_path))
     # plain SAM 2 files do not say for which input they were trained; the model list does
     size = entry.input_size if entry is not None and not entry.is_shipped else None
-    return Predictor(load_model(store.resolve(name_or_path), image_size=size), settings, chosen)
+    model = load_model(store.resolve(name_or_path), image_size=size)
+    if adapters:
+        load_adapters(model, adapters)
+    return Predictor(model, settings, chosen)

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..core.errors import OutputError, WeightsError
-from .adapter import AdapterSettings, attach_adapters
+from .adapter import AdapterSettings, attach_adapters, detach_adapters
 from .architectures import ARCHITECTURES, ModelSpec, build_model
 
 HEADER_KEY = "ddsam2"
@@ -54,12 +54,13 @@ def load_model(path: str | Path, device: str | torch.device = "cpu", image_size:
     if header is None:
         tensors = _strip_prefixes(tensors)
         spec = _infer_spec(tensors, path)
-    else:
+    elif "spec" in header:
         _check_hash(tensors, header, path)
         spec = ModelSpec.from_dict(header["spec"])
-    if image_size is not None:
-        spec = spec.with_image_size(image_size)
-    model = build_model(spec)
+    else:
+        msg = f"{path} holds adapters only. Choose the model they belong to, and this file as its adapters."
+        raise WeightsError(msg)
+    model = build_model(spec if image_size is None else spec.with_image_size(image_size))
     _load(model, tensors, path)
     return model.to(device)
 
@@ -97,7 +98,7 @@ def load_adapters(model: torch.nn.Module, path: str | Path) -> None:
     """Put adapters from a file into a model of the same architecture, attaching them if it has none.
 
     Raises:
-        WeightsError: If the file holds no adapters, or they do not fit the model.
+        WeightsError: If the file is missing or holds no adapters, or they do not fit; the model stays as it was.
     """
     path = Path(path)
     tensors, header = _read(path)
@@ -117,7 +118,14 @@ def load_adapters(model: torch.nn.Module, path: str | Path) -> None:
         attach_adapters(model, origin.adapters)
         model.ddsam2_spec = replace(spec, adapters=origin.adapters)
         model.to(next(model.parameters()).device)
-    _load(model, {**model.state_dict(), **tensors}, path)
+    others = {key: value for key, value in model.state_dict().items() if not ADAPTER_PATTERN.fullmatch(key)}
+    try:
+        _load(model, {**others, **tensors}, path)
+    except WeightsError:
+        if spec.adapters is None:
+            detach_adapters(model)
+            model.ddsam2_spec = spec
+        raise
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
@@ -127,9 +135,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         WeightsError: If the file is missing or damaged.
     """
     path = Path(path)
-    if not _is_safetensors(path):
-        return {}
-    return _open_safetensors(path)[1] or {}
+    return (_open_safetensors(path)[1] or {}) if _is_safetensors(path) else {}
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, Any] | None]:
@@ -145,11 +151,8 @@ def _read(path: Path) -> tuple[Tensors, dict[str, Any] | None]:
     for wrapper in WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(one, torch.Tensor) for one in content.values())
-    ):
+    is_table = isinstance(content, dict) and all(isinstance(one, torch.Tensor) for one in content.values())
+    if not is_table or not content:
         msg = f"{path} holds no table of weights. Give a SAM 2, MedSAM2, DD-SAM2 or DDSAM2Slicer model file."
         raise WeightsError(msg)
     return dict(content), None

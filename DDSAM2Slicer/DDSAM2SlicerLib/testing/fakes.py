@@ -10,12 +10,14 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import numpy as np
 
 from ..core.errors import PromptError, SettingsError, WeightsError, suggest
+from ..core.masks import largest_component
 from ..core.plan import Direction, FrameRange, affected_frames, plan_passes, restrict_passes
 from ..core.prompts import PromptSet
 from ..core.results import FrameResult, FrameScore
@@ -87,15 +89,20 @@ class FakeEngine:
 
     def open(self, frames: FrameSource) -> FakeSession:
         """Begin to segment a stack."""
-        return FakeSession(frames, self.faults)
+        return FakeSession(frames, self.faults, self.settings)
 
 
-def load_predictor(name: str, device: str = "auto", settings: EngineSettings | None = None) -> FakeEngine:
-    """Stand in for ``engine.predictor.load_predictor``; there is only the model "fake".
+def load_predictor(
+    name: str, device: str = "auto", settings: EngineSettings | None = None, adapters: str = ""
+) -> FakeEngine:
+    """Stand in for ``engine.predictor.load_predictor``; there is only the model "fake", and any file is an adapter.
 
     Raises:
-        WeightsError: If another name is given.
+        WeightsError: If another name is given, or the adapters are no file.
     """
+    if adapters and not Path(adapters).is_file():
+        msg = f"{adapters} cannot be read. Give the path of an existing model file."
+        raise WeightsError(msg)
     if name.partition("?")[0] != "fake":
         msg = f"There is no model file {name}. Give the path of an existing file, or a name of the model list."
         raise WeightsError(msg)
@@ -105,9 +112,12 @@ def load_predictor(name: str, device: str = "auto", settings: EngineSettings | N
 class FakeSession:
     """Follows grey values from frame to frame (an EngineSession)."""
 
-    def __init__(self, frames: FrameSource, faults: FaultPlan | None = None) -> None:
-        """Begin without prompts."""
+    def __init__(
+        self, frames: FrameSource, faults: FaultPlan | None = None, settings: EngineSettings | None = None
+    ) -> None:
+        """Begin without prompts; of the settings only ``keep_largest`` counts."""
         self._frames = frames
+        self._settings = settings or EngineSettings()
         self._faults = faults or FaultPlan()
         self._prompts = PromptSet.empty()
 
@@ -213,7 +223,7 @@ class FakeSession:
         for point in prompt.points:
             disc = np.hypot(x - point.x, y - point.y) <= POINT_RADIUS_PX
             mask = mask | disc if point.positive else mask & ~disc
-        return mask
+        return largest_component(mask) if self._settings.keep_largest else mask
 
     def _grey(self, frame: int) -> NDArray[np.float64]:
         pixels = self._frames.frame(frame).astype(np.float64)

@@ -13,6 +13,7 @@ import queue
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -64,7 +65,8 @@ class WorkerClient:
             popen: Starts a process.
             clock: Seconds, never running backwards.
         """
-        self._command = tuple(command)
+        self.command = tuple(command)
+        """Starts the next worker."""
         self._popen = popen
         self._clock = clock
         self._numbers = itertools.count(1)
@@ -106,7 +108,7 @@ class WorkerClient:
         self._pump(0.0)  # it may have gone unnoticed
         if self._link is not None:
             return
-        self._link = Link(self._command, self._popen)
+        self._link = Link(self.command, self._popen)
         self.log = self._link.process.log
         self.generation += 1
         self._is_greeted = False
@@ -129,9 +131,14 @@ class WorkerClient:
         self.close(grace_s=0.0)
         self.start()
 
-    def start_load_model(self, name: str, device: str = "auto", settings: EngineSettings | None = None) -> int:
-        """Load a model by its name in the model list or by a path on the worker's machine; returns the request."""
-        model = ModelChoice(str(name), str(device), settings or EngineSettings())
+    def start_load_model(
+        self, name: str, device: str = "auto", settings: EngineSettings | None = None, adapters: str = ""
+    ) -> int:
+        """Load a model by its name in the model list or its path, with adapters if a path of theirs is given.
+
+        Both paths are on the worker's machine. Returns the request.
+        """
+        model = ModelChoice(str(name), str(device), settings or EngineSettings(), str(adapters))
         self._model = None  # not to be loaded twice
         try:
             self.start()
@@ -139,13 +146,15 @@ class WorkerClient:
             self._model = model
         return self._send_model(model)
 
-    def load_model(self, name: str, device: str = "auto", settings: EngineSettings | None = None) -> None:
-        """Load a model and wait for it.
+    def load_model(
+        self, name: str, device: str = "auto", settings: EngineSettings | None = None, adapters: str = ""
+    ) -> None:
+        """Load a model and wait for it, arguments as in ``start_load_model``.
 
         Raises:
             DDSAM2Error: If it cannot be loaded.
         """
-        for _ in self.events_of(self.start_load_model(name, device, settings)):
+        for _ in self.events_of(self.start_load_model(name, device, settings, adapters)):
             pass
 
     def open(self, frames: FrameSource) -> WorkerSession:
@@ -209,8 +218,7 @@ class WorkerClient:
         return number
 
     def _send_model(self, model: ModelChoice, is_quiet: bool = False) -> int:
-        fields = {"name": model.name, "device": model.device, "settings": model.settings.to_dict()}
-        return self.request("load_model", fields, is_quiet=is_quiet)
+        return self.request("load_model", asdict(model), is_quiet=is_quiet)
 
     def _pump(self, wait_s: float) -> None:
         """Handle what has arrived, waiting so long for the first of it, and notice silence."""
@@ -270,7 +278,7 @@ class WorkerClient:
     def _explain_end(self) -> WorkerError:
         how = self._link.process.describe_end()
         if not self._is_greeted:
-            return WorkerError(f"The worker did not start ({how}). Check its command: {' '.join(self._command)}")
+            return WorkerError(f"The worker did not start ({how}). Check its command: {' '.join(self.command)}")
         return WorkerError(f"The worker stopped unexpectedly ({how}). Finished frames are kept; run again.")
 
     def _lose(self, error: DDSAM2Error) -> None:

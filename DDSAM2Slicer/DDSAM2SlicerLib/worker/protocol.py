@@ -18,7 +18,8 @@ and "arrays": [{"name", "dtype", "shape"}, ...]. Nothing is pickled and nothing 
 Requests (fields; arrays)::
 
     hello        release                                    first message; answered with hello
-    load_model   name, device, settings                     catalog name or a path on the worker's machine
+    load_model   name, device, settings[, adapters]         catalog name or a path on the worker's machine; another
+                                                            path there for adapters, empty for none
     open_stack   shape, spacing_mm, step_mm; pixel_to_ras (T, 4, 4)     its request is the stack's number from here on
     frames       first; frames (n, H, W[, 3])               a chunk; has the request of its open_stack, as has the
                                                             done that follows the last chunk

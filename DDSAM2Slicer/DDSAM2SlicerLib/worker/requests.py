@@ -62,6 +62,7 @@ class ModelChoice:
     name: str
     device: str
     settings: EngineSettings
+    adapters: str = ""
 
 
 class WorkerSession:

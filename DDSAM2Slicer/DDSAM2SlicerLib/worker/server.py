@@ -39,7 +39,8 @@ OUT_OF_MEMORY = (
     "once, or close other programs."
 )
 
-LoadPredictor = Callable[[str, str, EngineSettings], Any]  # name, device, settings -> engine.predictor.Predictor
+# name, device, settings, adapters -> engine.predictor.Predictor
+LoadPredictor = Callable[[str, str, EngineSettings, str], Any]
 
 
 class Replies:
@@ -204,11 +205,11 @@ class Server:
     def _load_model(self, message: Message) -> None:
         with reading(message):
             name, device = str(message.fields["name"]), str(message.fields["device"])
-            settings = dict(message.fields["settings"])
+            settings, adapters = dict(message.fields["settings"]), str(message.fields.get("adapters", ""))
         self._forget_sessions()
         self._predictor = self._load_error = None  # the old model's memory is free before the new one needs it
         try:
-            self._predictor = self._load_predictor(name, device, EngineSettings.from_dict(settings))
+            self._predictor = self._load_predictor(name, device, EngineSettings.from_dict(settings), adapters)
         except DDSAM2Error as error:
             self._load_error = error
             raise
@@ -277,8 +278,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
 
-    def load_predictor(name: str, device: str, settings: EngineSettings) -> Any:
-        return importlib.import_module(chosen).load_predictor(name, device, settings)
+    def load_predictor(name: str, device: str, settings: EngineSettings, adapters: str) -> Any:
+        return importlib.import_module(chosen).load_predictor(name, device, settings, adapters=adapters)
 
     Server(incoming, outgoing, load_predictor).run()
     return 0

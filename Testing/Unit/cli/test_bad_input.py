@@ -27,6 +27,22 @@ def a_file(a_volume, write_itk):
     return write_itk("ct.nrrd", *a_volume)
 
 
+def test_model_device_and_adapters_reach_the_loader(run, a_file, a_predictor, monkeypatch):
+    asked = []
+    monkeypatch.setattr(loading, "PredictorLoader", lambda *choice: asked.append(choice) or a_predictor)
+    run(a_file, *BOX, "--axis", "k", "--model", "m.pt", "--device", "cpu", "--adapters", "a.safetensors")
+    assert asked == [("m.pt", "cpu", "a.safetensors")]
+
+
+def test_adapters_that_do_not_exist_are_one_sentence(a_file, tmp_path, capsys):
+    pytest.importorskip("torch", reason="the real engine needs torch")
+    gone = tmp_path / "gone.safetensors"
+    options = ("--axis", "k", "--device", "cpu", "--adapters", str(gone))
+    assert command.main(["propagate", str(a_file), "-o", str(tmp_path / "out.nrrd"), *BOX, *options]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"ddsam2: {gone} cannot be read")
+    assert not (tmp_path / "out.nrrd").exists()
+
+
 def test_good_input_exits_0_without_a_complaint(run, a_file, tmp_path):
     assert run(a_file, *BOX, "--axis", "k") == (0, "")
     assert (tmp_path / "out.nrrd").is_file()

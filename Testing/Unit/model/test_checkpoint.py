@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from DDSAM2SlicerLib.core.errors import OutputError, WeightsError
+from DDSAM2SlicerLib.model import checkpoint
 from DDSAM2SlicerLib.model.adapter import AdapterSettings
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
 from DDSAM2SlicerLib.model.checkpoint import load_adapters, load_model, read_metadata, save_adapters, save_checkpoint
@@ -105,6 +106,27 @@ def test_adapters_travel_alone(tmp_path, a_nano_model):
     assert plain.ddsam2_spec.adapters == NANO.adapters
     assert all(torch.equal(own[key], other[key]) for key in own if ".adapter." in key)
     assert (tmp_path / "adapters.safetensors").stat().st_size < 300_000
+
+
+def test_adapters_alone_are_not_opened_as_a_model(tmp_path, a_nano_model):
+    save_adapters(a_nano_model, tmp_path / "adapters.safetensors", {})
+    with pytest.raises(WeightsError, match=r"adapters\.safetensors holds adapters only\. Choose the model"):
+        load_model(tmp_path / "adapters.safetensors")
+
+
+def test_a_model_stays_as_it_was_when_adapters_do_not_fit_after_all(tmp_path, a_nano_model):
+    save_adapters(a_nano_model, tmp_path / "adapters.safetensors", {})
+    tensors, header = checkpoint._open_safetensors(tmp_path / "adapters.safetensors")
+    tensors.popitem()
+    checkpoint._write(tensors, tmp_path / "short.safetensors", header, half=False)
+    plain_spec = NANO.__class__(**{**NANO.__dict__, "adapters": None})
+    plain = build_model(plain_spec)
+    keys = plain.state_dict().keys()
+    for name in ("short", "gone"):
+        with pytest.raises(WeightsError, match=rf"{name}\.safetensors (does not fit|cannot be read)"):
+            load_adapters(plain, tmp_path / f"{name}.safetensors")
+        assert plain.state_dict().keys() == keys
+        assert plain.ddsam2_spec == plain_spec
 
 
 def test_adapters_of_another_architecture_are_refused(tmp_path, a_nano_model, a_tiny_model):

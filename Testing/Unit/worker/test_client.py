@@ -223,6 +223,14 @@ def test_a_model_that_cannot_be_loaded_fails_what_needs_it_with_the_same_words(c
         session.preview(SEED_FRAME)
 
 
+def test_adapters_that_cannot_be_read_are_named_and_the_model_works_without_them(client, frames, prompts):
+    with pytest.raises(WeightsError, match=r"/gone\.safetensors cannot be read"):
+        client.load_model("fake", adapters="/gone.safetensors")
+    session = open_session(client, frames, prompts)
+    assert session.preview(SEED_FRAME).object_ids == (1, 2)
+    assert client.generation == 1
+
+
 def test_without_a_model_nothing_is_segmented(client, frames, prompts):
     session = client.open(frames)
     session.set_prompts(prompts)

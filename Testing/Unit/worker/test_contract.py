@@ -7,8 +7,10 @@ import pytest
 from conftest import FAKE_COMMAND, NUM_FRAMES, SEED_FRAME
 
 from DDSAM2SlicerLib.core.errors import PromptError, WeightsError
+from DDSAM2SlicerLib.core.masks import label_components
 from DDSAM2SlicerLib.core.plan import FrameRange
 from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
+from DDSAM2SlicerLib.core.settings import EngineSettings
 from DDSAM2SlicerLib.testing.fakes import FakeEngine, load_predictor
 from DDSAM2SlicerLib.worker.client import DEFAULT_COMMAND, WorkerClient
 
@@ -26,6 +28,22 @@ def model_file(tmp_path_factory):
     torch.set_num_threads(1)
     path = tmp_path_factory.mktemp("models") / "random.safetensors"
     save_checkpoint(build_model(ARCHITECTURES["hiera_nano"].with_image_size(64)), path, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def adapter_file(model_file):
+    """Other adapters for the same network, in a file of their own."""
+    torch = pytest.importorskip("torch")
+    from DDSAM2SlicerLib.model.checkpoint import load_model, save_adapters
+
+    model = load_model(model_file)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if ".adapter." in name:
+                value.add_(torch.randn_like(value))
+    path = model_file.with_name("adapters.safetensors")
+    save_adapters(model, path, {})
     return path
 
 
@@ -200,6 +218,28 @@ def test_a_model_file_that_is_gone_costs_the_real_worker_nothing(engine_worker, 
     assert engine_worker.generation == 1
 
 
+def test_adapters_of_a_file_answer_as_in_the_engine_and_a_bad_file_costs_nothing(
+    engine, engine_worker, model_file, adapter_file, frames, prompts
+):
+    from DDSAM2SlicerLib.engine.predictor import load_predictor as load_engine
+
+    def scores(opener):
+        session = opener.open(frames)
+        session.set_prompts(prompts)
+        return [score.iou for result in session.propagate() for score in result.scores]
+
+    plain, adapted = scores(engine), scores(load_engine(model_file, "cpu", adapters=adapter_file))
+    assert adapted != plain
+    engine_worker.load_model(str(model_file), "cpu", adapters=str(adapter_file))
+    assert scores(engine_worker) == adapted
+    for bad, sentence in ((model_file, "holds no adapters"), ("/gone.safetensors", "cannot be read")):
+        with pytest.raises(WeightsError, match=sentence):
+            engine_worker.load_model(str(model_file), "cpu", adapters=str(bad))
+    engine_worker.load_model(str(model_file), "cpu")
+    assert scores(engine_worker) == plain
+    assert engine_worker.generation == 1
+
+
 def test_the_fake_follows_the_phantom(frames, heart, prompts):
     session = FakeEngine().open(frames)
     session.set_prompts(prompts)
@@ -212,6 +252,18 @@ def test_the_fake_knows_one_model_and_names_faults():
     with pytest.raises(WeightsError, match="no model file nano"):
         load_predictor("nano")
     assert load_predictor("fake?memory_at=3").faults.memory_at == 3
+    with pytest.raises(WeightsError, match=r"/gone\.safetensors cannot be read"):
+        load_predictor("fake", adapters="/gone.safetensors")
+
+
+def test_the_fake_keeps_the_largest_part_of_a_prompt_if_asked(frames):
+    prompts = PromptSet.empty().with_point(1, 0, Point(8, 8)).with_point(1, 0, Point(40, 40))
+    parts = []
+    for keep_largest in (False, True):
+        session = FakeEngine(EngineSettings(keep_largest=keep_largest)).open(frames)
+        session.set_prompts(prompts)
+        parts.append(label_components(session.preview(0).masks[0])[1])
+    assert parts == [2, 1]
 
 
 def test_the_worker_command_runs_this_python():
