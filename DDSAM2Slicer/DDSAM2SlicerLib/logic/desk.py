@@ -97,9 +97,18 @@ class Desk:
         """Segment the images of a sequence browser: a clip through time, or slices along an axis and time."""
         self._choose(lambda: open_sequence(browser, axis), segmentation)
 
-    def choose_model(self, name: str, device: str = "auto", settings: EngineSettings | None = None) -> None:
-        """Use a model from now on; it is loaded when it is first needed."""
-        self._transport.use_model(name, device, settings or EngineSettings(), self._on_model)
+    def choose_model(
+        self, name: str, device: str = "auto", settings: EngineSettings | None = None, adapters: str = ""
+    ) -> None:
+        """Use a model from now on, if given with the adapters of a file; it is loaded when it is first needed."""
+        self._transport.use_model(name, device, settings or EngineSettings(), self._on_model, adapters)
+
+    def choose_worker(self, command: str = "") -> None:
+        """Compute elsewhere from now on, as with "ssh HOST ddsam2 worker"; an empty command is this computer."""
+        try:
+            self._transport.use_command(command)
+        except DDSAM2Error as error:
+            self._say(error=str(error))
 
     def release_input(self) -> None:
         """Forget the input; what is in the scene stays there."""

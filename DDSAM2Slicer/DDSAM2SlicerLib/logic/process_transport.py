@@ -5,6 +5,7 @@ Nothing here blocks. A worker that crashed is started again by the next request.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -87,12 +88,13 @@ class ProcessTransport:
         self.clock = clock
         self._prepare = prepare
         self._is_ticking = False
-        self._client = WorkerClient(command or worker_command())
+        self._own_command = tuple(command or worker_command())
+        self._client = WorkerClient(self._own_command)
         self._ticker = ticker or QtTicker()
         self._interval_ms = 0
         self._handlers: dict[int, Handler] = {}
         self._chores: list[Chore] = []
-        self._model: tuple[str, str, EngineSettings] | None = None
+        self._model: tuple[str, str, EngineSettings, str] | None = None
         self._is_model_sent = False
         self._model_handler: Handler = lambda event: None
 
@@ -106,7 +108,7 @@ class ProcessTransport:
         """Latest lines that the worker wrote for whoever looks for the cause of a fault."""
         return self._client.log
 
-    def use_model(self, name: str, device: str, settings: EngineSettings, handler: Handler) -> None:
+    def use_model(self, name: str, device: str, settings: EngineSettings, handler: Handler, adapters: str = "") -> None:
         """Choose a model; it is loaded when it is first needed.
 
         Args:
@@ -114,10 +116,28 @@ class ProcessTransport:
             device: "auto", "cpu", "cuda[:n]" or "mps".
             settings: Of the engine.
             handler: Told whether it could be loaded.
+            adapters: Path of an adapter file on the worker's machine; empty for none.
         """
-        if self._model != (name, device, settings):
-            self._model, self._is_model_sent = (name, device, settings), False
+        if self._model != (name, device, settings, adapters):
+            self._model, self._is_model_sent = (name, device, settings, adapters), False
         self._model_handler = handler
+
+    def use_command(self, command: str) -> None:
+        """Start workers with another command from now on; the one that runs ends at once.
+
+        Args:
+            command: As typed in a shell, for example "ssh HOST ddsam2 worker"; empty for this computer's own worker.
+
+        Raises:
+            WorkerError: If it cannot be split into words; then all stays as it was.
+        """
+        words = tuple(split_words(command)) or self._own_command
+        if words == self._client.command:
+            return
+        self.close()
+        self._client.command = words
+        self._is_model_sent = False  # so that whoever chose the model hears whether it loads there
+        self.wake()  # a run that was cut short says so
 
     def open(self, frames: FrameSource) -> WorkerSession:
         """Begin to segment a stack; starts the worker and loads the model if needed.
@@ -198,7 +218,8 @@ class ProcessTransport:
         Raises:
             WorkerError: If what the worker needs is not installed.
         """
-        reason = "" if self._client.is_running else self._prepare()
+        is_elsewhere = self._client.command != self._own_command  # where it is not for us to install anything
+        reason = "" if self._client.is_running or is_elsewhere else self._prepare()
         if reason:
             raise WorkerError(reason)
         if self._model is None or self._is_model_sent:
@@ -221,6 +242,20 @@ class ProcessTransport:
             self._ticker.start(interval_ms, self.tick)
         else:
             self._ticker.stop()
+
+
+def split_words(command: str) -> list[str]:
+    """The words of a command as a shell would split them; on Windows a backslash is part of a path.
+
+    Raises:
+        WorkerError: If a quotation has no end.
+    """
+    text = command.replace("\\", "\\\\") if sys.platform == "win32" else command
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        msg = f"The worker command {command!r} cannot be read ({error}). Close its quotation marks."
+        raise WorkerError(msg) from error
 
 
 def sentence_of(error: DDSAM2Error | None) -> str:
