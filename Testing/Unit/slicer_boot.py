@@ -63,7 +63,7 @@ def _create_application_logic(scene, home):
     return logic
 
 
-def _boot(home):
+def boot(home):
     """Create scene and logics where Slicer's own Python code looks for them; return what to keep alive."""
     scene = slicer.vtkMRMLScene()
     vtk.vtkObject.GlobalWarningDisplayOff()  # the logics miss the application's colour and terminology files
@@ -96,7 +96,7 @@ def _boot(home):
 def booted(tmp_path_factory):
     """Scene and logics, booted once, however many folders import this fixture."""
     if not BOOTED:
-        BOOTED.append(_boot(tmp_path_factory.mktemp("slicer")))
+        BOOTED.append(boot(tmp_path_factory.mktemp("slicer")))
     return BOOTED[0]
 
 
@@ -114,7 +114,7 @@ def _set_matrix(method, matrix):
     method(vtk_matrix)
 
 
-def _make_volume(array, geometry=None, node=None, transform=None):
+def make_volume(array, geometry=None, node=None, transform=None):
     """Fill a volume node, in the scene unless one is given."""
     if geometry is None:
         geometry = VolumeGeometry(array.shape[:3], np.eye(4))
@@ -148,7 +148,7 @@ def _make_sequence(arrays, geometry=None, unit="s"):
     sequence.SetIndexUnit(unit)
     for item, array in enumerate(arrays):
         node = slicer.vtkMRMLVectorVolumeNode() if array.ndim == 4 else slicer.vtkMRMLScalarVolumeNode()
-        sequence.SetDataNodeAtValue(_make_volume(array, geometry, node), str(0.5 * item))
+        sequence.SetDataNodeAtValue(make_volume(array, geometry, node), str(0.5 * item))
     browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
@@ -178,7 +178,7 @@ def _random_matrix(seed):
 def make(scene):
     """Builders of nodes in the empty scene."""
     return SimpleNamespace(
-        volume=_make_volume,
+        volume=make_volume,
         transform=_make_transform,
         sequence=_make_sequence,
         reload=_reload,

@@ -22,6 +22,7 @@ from .notebook import Results
 from .process_transport import ProcessTransport
 from .runner import Runner
 from .runs import RunOptions, plan_run
+from .segment_editor import with_editor_area
 from .signal import Signal
 from .targets import Color
 from .workspace import Workspace
@@ -34,7 +35,7 @@ class Coordinator(Desk):
 
     Attributes:
         frames_changed: Emits (frame, objects) pairs whose masks were written.
-        rules: Editable area and overwrite mode of the next step.
+        rules: Editable area and overwrite mode of the next step; Segment Editor's area counts where this has none.
     """
 
     def __init__(self, transport: ProcessTransport | None = None) -> None:
@@ -47,7 +48,7 @@ class Coordinator(Desk):
         self.rules: EditRules = DEFAULT_RULES
         self._before_run: Results | None = None
         super().__init__(transport)
-        self._transport.add_chore(self._work)
+        self._transport.add_chore(self._work, lambda: self._runner is not None and self._runner.is_behind)
 
     def add_object(self, name: str, color: Color | None = None) -> int:
         """Add a segment and return the number of its object."""
@@ -66,7 +67,7 @@ class Coordinator(Desk):
         space = self._space
         try:
             plan = plan_run(space.stack, space.notes, space.read_mask, options)
-            space.target.begin(space.notes.segment_ids, self.rules)
+            space.target.begin(space.notes.segment_ids, self._rules())
         except DDSAM2Error as error:
             self._say(error=str(error))
             return
@@ -83,7 +84,7 @@ class Coordinator(Desk):
         space, result = self._space, self._preview.result
         masks = dict(zip(result.object_ids, result.masks, strict=True))
         try:
-            space.target.begin(space.notes.segment_ids, self.rules)
+            space.target.begin(space.notes.segment_ids, self._rules())
             space.target.write(self._frame, masks)
             space.target.finish()
         except DDSAM2Error as error:
@@ -116,6 +117,9 @@ class Coordinator(Desk):
             self._measurement = Measurement(self._space.stack, self._space.notes, self._space.target, on_end)
             self._transport.wake()
             self._update()
+
+    def _rules(self) -> EditRules:
+        return with_editor_area(self.rules, self._space.target.node, self._space.stack.owner)
 
     def _go(self, way: Callable[[Workspace], bool]) -> None:
         if self._is_usable() and self._runner is None and way(self._space):

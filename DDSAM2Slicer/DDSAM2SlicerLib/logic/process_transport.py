@@ -94,6 +94,7 @@ class ProcessTransport:
         self._interval_ms = 0
         self._handlers: dict[int, Handler] = {}
         self._chores: list[Chore] = []
+        self._brakes: list[Callable[[], bool]] = []
         self._model: tuple[str, str, EngineSettings, str] | None = None
         self._is_model_sent = False
         self._model_handler: Handler = lambda event: None
@@ -102,6 +103,11 @@ class ProcessTransport:
     def model(self) -> str | None:
         """Name of the chosen model."""
         return self._model[0] if self._model else None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether a command of the user's starts the worker, so that nothing needs to be installed here."""
+        return self._client.command != self._own_command
 
     @property
     def log(self) -> Sequence[str]:
@@ -170,9 +176,13 @@ class ProcessTransport:
         self._client.abandon(request)
         self._handlers.pop(request, None)
 
-    def add_chore(self, chore: Chore) -> None:
-        """Let a function work in each tick until the given time; it says whether it wants another tick soon."""
+    def add_chore(self, chore: Chore, is_behind: Callable[[], bool] = lambda: False) -> None:
+        """Let a function work in each tick until the given time; it says whether it wants another tick soon.
+
+        While it ``is_behind`` with what has come, nothing more is taken from the worker: there masks are packed.
+        """
         self._chores.append(chore)
+        self._brakes.append(is_behind)
 
     def wake(self) -> None:
         """Tick quickly again: there is something to do."""
@@ -200,7 +210,8 @@ class ProcessTransport:
 
     def _tick(self) -> None:
         deadline = self.clock() + TICK_BUDGET_S
-        for event in self._client.poll():
+        is_behind = any(brake() for brake in self._brakes)
+        for event in [] if is_behind else self._client.poll():
             is_end = event.kind != "result"
             handler = self._handlers.pop(event.request, None) if is_end else self._handlers.get(event.request)
             if handler is not None:
@@ -218,8 +229,7 @@ class ProcessTransport:
         Raises:
             WorkerError: If what the worker needs is not installed.
         """
-        is_elsewhere = self._client.command != self._own_command  # where it is not for us to install anything
-        reason = "" if self._client.is_running or is_elsewhere else self._prepare()
+        reason = "" if self._client.is_running or self.is_elsewhere else self._prepare()
         if reason:
             raise WorkerError(reason)
         if self._model is None or self._is_model_sent:

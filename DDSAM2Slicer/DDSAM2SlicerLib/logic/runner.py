@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..core.errors import DDSAM2Error
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SPEED_MEMORY_S = 5.0
 """Speed is measured over about this time."""
+
+MAX_WAITING = 16
+"""Masks that may wait to be written."""
 
 
 class Runner:
@@ -55,6 +58,7 @@ class Runner:
         self._started_s = transport.clock()
         self._times_s: collections.deque[tuple[float, int]] = collections.deque()
         self._to_clear = sorted(plan.beyond)
+        self._preparing: Iterator[None] | None = None
         self.is_stopping = False
 
     @property
@@ -68,6 +72,11 @@ class Runner:
             elapsed_s = self._transport.clock() - first_s
             speed = (done - first_done) / elapsed_s if elapsed_s > 0 else 0.0
         return Progress(done, total, speed, (total - done) / speed if speed > 0 else None)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more masks have come than it could write."""
+        return len(self._queue) >= MAX_WAITING
 
     def stop(self) -> None:
         """Stop soon; what has arrived is written."""
@@ -111,7 +120,7 @@ class Runner:
             self._target.write(frame, {one: mask & ~mask})
             return [(frame, (one,))]
         if self._queue:
-            return self._take(self._queue.popleft())
+            return self._take(self._queue.popleft()) if self._is_prepared(self._queue[0]) else []
         if self._request is None and self._outcome is None:
             self._next_job()
         return []
@@ -132,6 +141,18 @@ class Runner:
         session.set_prompts(self._job.prompts)
         arguments = dict(self._job.arguments)
         self._request = self._transport.send(lambda: session.start_propagation(**arguments), self._queue.append)
+
+    def _is_prepared(self, event: Event) -> bool:
+        """Whether the target is ready for a result; gets it ready piece by piece."""
+        if event.result is None:
+            return True
+        if self._preparing is None:
+            frame = self._job.to_input(event.result.frame)
+            self._preparing = self._target.prepare(frame, event.result.object_ids)
+        if next(self._preparing, self) is not self:
+            return False
+        self._preparing = None
+        return True
 
     def _take(self, event: Event) -> list[tuple[int, tuple[int, ...]]]:
         """Write a result, or note the end of a job."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import slicer
@@ -15,6 +15,7 @@ from ..mrml.editing import DEFAULT_RULES, EditRules, Overwrite
 from ..mrml.labelmaps import segment_of
 from ..mrml.sequence_history import SequenceHistory
 from ..mrml.transforms import local_to_world
+from .segment_editor import save_editor_state
 from .stacks import Stack, VolumeStack
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Target(Protocol):
 
     def begin(self, segment_ids: Mapping[int, str], rules: EditRules = DEFAULT_RULES) -> None:
         """Start one undo step; nothing is changed before the first mask."""
+
+    def prepare(self, frame: int, object_ids: Iterable[int]) -> Iterator[None]:
+        """Get ready to write on a frame, in pieces of a few milliseconds; ``write`` alone does it in one go."""
 
     def write(self, frame: int, masks: Mapping[int, NDArray]) -> None:
         """Replace what the objects' segments show on a frame."""
@@ -107,17 +111,15 @@ class _UndoableTarget:
 class SegmentationTarget(_UndoableTarget):
     """A segmentation node beside a volume."""
 
-    def __init__(self, stack: VolumeStack, node=None, save_state: Callable[[], object] | None = None) -> None:
+    def __init__(self, stack: VolumeStack, node=None) -> None:
         """Take a segmentation, or create one.
 
         Args:
             stack: Frames of the volume.
             node: Segmentation node; a new one if None.
-            save_state: Called once before each step, to make it a step of Segment Editor's undo as well.
         """
         self._stack = stack
         self.node = node or segmentations.create_segmentation(stack.owner, f"{stack.owner.GetName()} segmentation")
-        self._save_also = save_state
         super().__init__(segmentations.UndoHistory(self.node))
 
     def is_present(self) -> bool:
@@ -141,14 +143,17 @@ class SegmentationTarget(_UndoableTarget):
         self.overwrites = rules.overwrite is not Overwrite.NONE
         self._writer = segmentations.SegmentWriter(self.node, self._stack.owner, segment_ids, rules, self._save_state)
 
+    def prepare(self, frame: int, object_ids: Iterable[int]) -> Iterator[None]:
+        """Save the state and make room in the segments, in pieces."""
+        return self._writer.prepare(object_ids)
+
     def write(self, frame: int, masks: Mapping[int, NDArray]) -> None:
         """Replace what the segments show on a slice."""
         self._writer.write_frame(self._stack.frames, frame, masks)
 
     def _save_state(self) -> None:
         self._history.save()
-        if self._save_also is not None:
-            self._save_also()
+        save_editor_state(self.node)
 
 
 class SequenceTarget(_UndoableTarget):
@@ -202,6 +207,10 @@ class SequenceTarget(_UndoableTarget):
         self._writer = sequences.SequenceWriter(
             self._stack.browser, self._stack.sequence, self._sequence, segment_ids, rules, self._history
         )
+
+    def prepare(self, frame: int, object_ids: Iterable[int]) -> Iterator[None]:
+        """Remember the item and make room in its segments, in pieces."""
+        return self._writer.prepare(self._locate(frame)[0], object_ids)
 
     def write(self, frame: int, masks: Mapping[int, NDArray]) -> None:
         """Replace what the segments of an item show on a frame."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +18,7 @@ from .labelmaps import (
     Indices,
     Layer,
     announce,
+    grow_to_grid,
     layer_of,
     put_on_grid,
     read_segment,
@@ -126,12 +128,16 @@ class LabelmapEditor:
         """Asked for anew: undo and sequences may exchange it."""
         return self._node.GetSegmentation()
 
+    def prepare(self, segment_ids: Iterable[str]) -> Iterator[None]:
+        """Make room for masks on the whole grid, in pieces of a few milliseconds; ``replace`` does it in one go."""
+        for segment_id in segment_ids:
+            yield from grow_to_grid(self._node, segment_id, self._grid)
+
     def replace(self, segment_id: str, pixel_to_ijk: NDArray, mask: NDArray) -> None:
         """Make a segment look like the mask (H, W) on one frame; the (4, 4) matrix maps pixels to voxel indices."""
-        layer = self._writable(segment_id)
-        label = segment_of(self._node, segment_id).GetLabelValue()
+        self._writable(segment_id)
         mask = np.asarray(mask)
-        sites = sites_of_frame(pixel_to_ijk, mask, self._grid.shape_kji, lambda: layer.voxels_of(label))
+        sites = sites_of_frame(pixel_to_ijk, mask.shape, self._grid.shape_kji)
         self._apply(segment_id, sites.ijk, sites.pick(mask))
 
     def replace_all(self, segment_id: str, mask_kji: NDArray) -> None:

@@ -7,14 +7,15 @@ Voxel indices here are those of one grid, the volume's, whatever the extent of a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import slicer
 import vtk
 from numpy.typing import NDArray
-from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk, vtk_to_numpy
+from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from ..core.errors import InputError
 from ..core.geometry import SAME_GRID_TOLERANCE_VOXEL, VolumeGeometry, map_points
@@ -25,6 +26,11 @@ CLOSED_SURFACE = "Closed surface"
 
 COORDINATE_DECIMALS = 6
 """Coordinates are rounded to this before they are rounded to a cell, so that halves do not depend on the last bit."""
+
+NEAR_FRAMES = 0.51
+"""Voxels this near to a frame are looked at; which half belongs to it is decided exactly."""
+PIECE_BYTES = 2**22
+"""Labels that are cleared or copied at a time: a few milliseconds."""
 
 Indices = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]
 """Voxel indices (i, j, k): three arrays that broadcast to one shape."""
@@ -49,28 +55,25 @@ class Sites:
         return mask[self.rows, self.columns] != 0
 
 
-def sites_of_frame(
-    pixel_to_ijk: NDArray, mask: NDArray, shape_kji: Sequence[int], own_voxels: Callable[[], NDArray[np.intp]]
-) -> Sites:
-    """Find the voxels of a frame that a new mask may set or clear.
+def sites_of_frame(pixel_to_ijk: NDArray, shape_hw: tuple[int, int], shape_kji: Sequence[int]) -> Sites:
+    """Find the voxels that a frame shows.
 
     On a frame that lies on the grid these are all its pixels. On an oblique one they are the voxels nearer to this
-    frame than to its neighbours, as far as the mask reaches, and those of the object as it was.
+    frame than to its neighbours.
 
     Args:
         pixel_to_ijk: (4, 4) from (column, row, frames away from this one, 1) to voxel index.
-        mask: (H, W) new mask.
+        shape_hw: Rows and columns of the frame.
         shape_kji: Size of the grid.
-        own_voxels: Gives the (N, 3) voxels the object has now; only asked on oblique frames.
     """
     rounded = np.rint(pixel_to_ijk[:3])
-    height, width = mask.shape
+    height, width = shape_hw
     drift = np.abs(pixel_to_ijk[:3] - rounded) @ [width, height, 1, 1]
     entries = np.abs(rounded[:, :3])
     is_permutation = (entries.sum(axis=0) == 1).all() and (entries.sum(axis=1) == 1).all()
     if is_permutation and drift.max() <= SAME_GRID_TOLERANCE_VOXEL:
-        return _aligned_sites(rounded.astype(np.intp), mask.shape, shape_kji)
-    return _oblique_sites(np.linalg.inv(pixel_to_ijk), pixel_to_ijk, mask, shape_kji, own_voxels())
+        return _aligned_sites(rounded.astype(np.intp), shape_hw, shape_kji)
+    return _oblique_sites(np.linalg.inv(pixel_to_ijk), pixel_to_ijk, shape_hw, shape_kji)
 
 
 def _aligned_sites(step: NDArray[np.intp], shape_hw: tuple[int, int], shape_kji: Sequence[int]) -> Sites:
@@ -93,25 +96,31 @@ def _aligned_sites(step: NDArray[np.intp], shape_hw: tuple[int, int], shape_kji:
     return Sites(tuple(ijk), rows=pixels[1], columns=pixels[0])
 
 
-def _oblique_sites(ijk_to_pixel, pixel_to_ijk, mask, shape_kji, own_ijk) -> Sites:
-    """Sites of a frame that cuts the grid at an angle, slice by slice of the grid to save memory."""
-    found = [own_ijk]
-    rows, columns = np.nonzero(mask)
-    if rows.size:
-        low = np.array([columns.min(), rows.min(), 0]) - 0.5
-        high = np.array([columns.max(), rows.max(), 0]) + 0.5
-        corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-        ijk = map_points(pixel_to_ijk, corners)
-        first = np.maximum(np.floor(ijk.min(axis=0)), 0).astype(int)
-        last = np.minimum(np.ceil(ijk.max(axis=0)), np.array(shape_kji[::-1]) - 1).astype(int)
-        for k in range(first[2], last[2] + 1):
-            i, j = np.meshgrid(np.arange(first[0], last[0] + 1), np.arange(first[1], last[1] + 1))
-            away = ijk_to_pixel[2] @ np.stack([i.ravel(), j.ravel(), np.full(i.size, k), np.ones(i.size)])
-            is_near = np.abs(away) < 0.51  # decided exactly below
-            found.append(np.stack([i.ravel()[is_near], j.ravel()[is_near], np.full(int(is_near.sum()), k)], axis=1))
+def _oblique_sites(ijk_to_pixel: NDArray, pixel_to_ijk: NDArray, shape_hw, shape_kji: Sequence[int]) -> Sites:
+    """Sites of a frame that cuts the grid at an angle: along the axis that cuts it most, where the frame passes."""
+    normal, sizes = ijk_to_pixel[2, :3], np.array(shape_kji[::-1])
+    edges = np.array([[-0.5, -0.5, -0.5], [shape_hw[1] - 0.5, shape_hw[0] - 0.5, 0.5]])
+    corners = map_points(pixel_to_ijk, np.array(list(itertools.product(*edges.T))))
+    first = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    last = np.minimum(np.ceil(corners.max(axis=0)), sizes - 1).astype(int)
+    along = int(np.argmax(np.abs(normal)))
+    across = [axis for axis in range(3) if axis != along]
+    u, v = np.ogrid[tuple(slice(first[axis], last[axis] + 1) for axis in across)]
+    away = normal[across[0]] * u + normal[across[1]] * v + ijk_to_pixel[2, 3]
+    reach = NEAR_FRAMES / abs(normal[along])
+    lowest = np.ceil(-away / normal[along] - reach).astype(np.intp)
+    found = []
+    for step in range(int(2 * reach) + 1):
+        position = lowest + step
+        is_near = (np.abs(away + normal[along] * position) < NEAR_FRAMES) & (position >= 0) & (position < sizes[along])
+        ijk = np.empty((int(is_near.sum()), 3), np.intp)
+        ijk[:, along] = position[is_near]
+        for axis, index in zip(across, (u, v), strict=True):
+            ijk[:, axis] = np.broadcast_to(index, is_near.shape)[is_near]
+        found.append(ijk)
     ijk = np.concatenate(found)
     pixels = np.floor(map_points(ijk_to_pixel, ijk).round(COORDINATE_DECIMALS) + 0.5).astype(np.intp)
-    is_shown = (pixels[:, 2] == 0) & (pixels[:, :2] >= 0).all(axis=1) & (pixels[:, :2] < mask.shape[::-1]).all(axis=1)
+    is_shown = (pixels[:, 2] == 0) & (pixels[:, :2] >= 0).all(axis=1) & (pixels[:, :2] < shape_hw[::-1]).all(axis=1)
     ijk, pixels = ijk[is_shown], pixels[is_shown]
     return Sites(tuple(ijk.T), rows=pixels[:, 1], columns=pixels[:, 0])
 
@@ -167,12 +176,6 @@ class Layer:
             is_inside &= (index >= 0) & (index < size)
         self.array[k[is_inside], j[is_inside], i[is_inside]] = labels[is_inside]
 
-    def voxels_of(self, label: int) -> NDArray[np.intp]:
-        """(N, 3) voxels of the grid that carry a label; the layer must be on the grid."""
-        # Much faster than argwhere on a large array.
-        kji = np.unravel_index(np.flatnonzero(self.array.reshape(-1) == label), self.array.shape)
-        return np.stack(kji[::-1], axis=1) + self.start - self.shift
-
     def _has_all(self, local: Indices) -> bool:
         """Whether all indices are inside of the stored extent."""
         pairs = zip(local, self.array.shape[::-1], strict=True)
@@ -190,14 +193,8 @@ class Layer:
 
 def create_image(array_kji: NDArray, first_ijk: Sequence[int], ijk_to_local: NDArray):
     """Build a vtkOrientedImageData with a copy of the array, its first voxel at a given index."""
-    image = slicer.vtkOrientedImageData()
-    extent = []
-    for start, size in zip(first_ijk, array_kji.shape[::-1], strict=True):
-        extent += [int(start), int(start) + size - 1]
-    image.SetExtent(*extent)
-    image.SetImageToWorldMatrix(matrix_to_vtk(ijk_to_local))
-    flat = np.ascontiguousarray(array_kji).reshape(-1)
-    image.GetPointData().SetScalars(numpy_to_vtk(flat, deep=True, array_type=get_vtk_array_type(flat.dtype)))
+    image, room = _allocate_image(array_kji.shape[::-1], first_ijk, ijk_to_local, array_kji.dtype)
+    room[:] = array_kji
     return image
 
 
@@ -221,13 +218,12 @@ def read_whole_segment(segmentation_node, segment_id: str, grid: VolumeGeometry)
     layer = layer_of(segmentation_node, segment_id, grid)
     if layer is None or layer.array.size == 0:
         return np.zeros(grid.shape_kji, bool)
+    labels = np.zeros(grid.shape_kji, layer.array.dtype)
     if layer.is_on_grid:
-        array, first = _padded(layer, grid.shape_kji, layer.array.dtype)
-        i, j, k = layer.shift - first
-        depth, height, width = grid.shape_kji
-        return array[k : k + depth, j : j + height, i : i + width] == label
-    ijk = tuple(np.ogrid[tuple(slice(size) for size in grid.shape_kji[::-1])])
-    return np.ascontiguousarray((layer.read(ijk) == label).transpose(2, 1, 0))
+        _copy_slices(layer, layer.shift, 0, labels)
+        return labels == label
+    _resample_slices(layer, label, 0, labels)
+    return labels != 0
 
 
 def put_on_grid(segmentation_node, segment_id: str, grid: VolumeGeometry) -> Layer:
@@ -235,33 +231,45 @@ def put_on_grid(segmentation_node, segment_id: str, grid: VolumeGeometry) -> Lay
 
     A segment stored on another grid leaves its layer and is resampled (nearest voxel); its neighbours are not.
     """
+    for _ in grow_to_grid(segmentation_node, segment_id, grid):
+        pass
+    return layer_of(segmentation_node, segment_id, grid)
+
+
+def grow_to_grid(segmentation_node, segment_id: str, grid: VolumeGeometry) -> Iterator[None]:
+    """``put_on_grid`` in pieces of a few milliseconds, for event loops; the segment changes with the last one."""
     segmentation = segmentation_node.GetSegmentation()
-    segment = segment_of(segmentation_node, segment_id)
-    layer = layer_of(segmentation_node, segment_id, grid)
-    if (
-        layer is not None
-        and layer.covers(grid.shape_kji)
-        and segment.GetLabelValue() <= np.iinfo(layer.array.dtype).max
-    ):
-        return layer
-    sharing = [segment_id] if layer is None else _segments_of_layer(segmentation, segment_id)
-    first, label = np.zeros(3, int), segment.GetLabelValue()
+    segment, layer = segment_of(segmentation_node, segment_id), layer_of(segmentation_node, segment_id, grid)
+    label, sharing = segment.GetLabelValue(), [segment_id]
     dtype = np.uint8 if label <= np.iinfo(np.uint8).max else np.uint16
     if layer is None or layer.array.size == 0:
-        array = np.zeros(grid.shape_kji, dtype)
-        matrix = grid.ijk_to_ras
+        first, size, matrix, fill = np.zeros(3, int), np.array(grid.shape_kji[::-1]), grid.ijk_to_ras, None
+        sharing = [segment_id] if layer is None else _segments_of_layer(segmentation, segment_id)
     elif layer.is_on_grid:
-        array, first = _padded(layer, grid.shape_kji, np.promote_types(dtype, layer.array.dtype))
-        matrix = layer.matrix
+        if layer.covers(grid.shape_kji) and label <= np.iinfo(layer.array.dtype).max:
+            return
+        first = np.minimum(layer.start, layer.shift)
+        size = np.maximum(layer.start + layer.array.shape[::-1], layer.shift + grid.shape_kji[::-1]) - first
+        matrix, fill = layer.matrix, partial(_copy_slices, layer, first)
+        dtype, sharing = np.promote_types(dtype, layer.array.dtype), _segments_of_layer(segmentation, segment_id)
     else:
-        array = read_whole_segment(segmentation_node, segment_id, grid).astype(np.uint8)
-        matrix = grid.ijk_to_ras
-        sharing, label = [segment_id], 1
-    image = create_image(array, first, matrix)
+        first, size, matrix = np.zeros(3, int), np.array(grid.shape_kji[::-1]), grid.ijk_to_ras
+        dtype, fill, label = np.uint8, partial(_resample_slices, layer, label), 1
+    image, array = _allocate_image(size, first, matrix, dtype)
+    before = 0 if layer is None else layer.image.GetMTime()
+    step = max(PIECE_BYTES // array[0].nbytes, 1)
+    for start in range(0, len(array), step):
+        piece = array[start : start + step]
+        piece[:] = 0
+        if fill is not None:
+            fill(start, piece)
+        yield
+    if layer is not None and layer.image.GetMTime() != before:  # somebody painted in the layer meanwhile
+        yield from grow_to_grid(segmentation_node, segment_id, grid)
+        return
     for shared_id in sharing:
         segmentation.GetSegment(shared_id).AddRepresentation(BINARY_LABELMAP, image)
     segment.SetLabelValue(label)
-    return Layer(image, grid)
 
 
 def segment_of(segmentation_node, segment_id: str):
@@ -289,12 +297,28 @@ def _segments_of_layer(segmentation, segment_id: str) -> list[str]:
     return list(segmentation.GetSegmentIDsForLayer(segmentation.GetLayerIndex(segment_id)))
 
 
-def _padded(layer: Layer, shape_kji: Sequence[int], dtype) -> tuple[NDArray, NDArray[np.intp]]:
-    """Copy a layer into an array that also reaches over the whole grid; return it with its first index."""
-    size = np.array(layer.array.shape[::-1])
-    first = np.minimum(layer.start, layer.shift)
-    last = np.maximum(layer.start + size, layer.shift + np.array(shape_kji[::-1]))
-    array = np.zeros(tuple((last - first)[::-1]), dtype)
-    i, j, k = layer.start - first
-    array[k : k + size[2], j : j + size[1], i : i + size[0]] = layer.array
-    return array, first
+def _copy_slices(layer: Layer, first: NDArray[np.intp], start: int, piece: NDArray) -> None:
+    """Copy a layer's labels into cleared slices, the first voxel of which is ``first`` plus ``start`` slices."""
+    offset = layer.start - first - [0, 0, start]
+    sources, targets = [], []
+    for shift, length, size in zip(offset, layer.array.shape[::-1], piece.shape[::-1], strict=True):
+        low, high = max(shift, 0), min(shift + length, size)
+        targets.append(slice(low, max(high, low)))
+        sources.append(slice(low - shift, max(high, low) - shift))
+    piece[tuple(targets[::-1])] = layer.array[tuple(sources[::-1])]
+
+
+def _resample_slices(layer: Layer, label: int, start: int, piece: NDArray) -> None:
+    """Set slices of the grid from ``start`` on to 1 where the nearest voxel of a layer carries a label."""
+    k, j, i = np.ogrid[start : start + len(piece), : piece.shape[1], : piece.shape[2]]
+    piece[:] = layer.read((i, j, k)) == label
+
+
+def _allocate_image(size: NDArray[np.intp], first_ijk: Sequence[int], ijk_to_local: NDArray, dtype):
+    """A vtkOrientedImageData with room for labels, and a view (K, J, I) of that room; what is in it is not defined."""
+    image = slicer.vtkOrientedImageData()
+    extent = np.stack([first_ijk, np.add(first_ijk, size) - 1], axis=1)
+    image.SetExtent(*extent.ravel().tolist())
+    image.SetImageToWorldMatrix(matrix_to_vtk(ijk_to_local))
+    image.AllocateScalars(get_vtk_array_type(np.dtype(dtype)), 1)
+    return image, vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import slicer
@@ -48,6 +48,12 @@ class SegmentWriter:
         array = volume_array(volume_node) if rules.intensity_range is not None else None
         self._editor = LabelmapEditor(segmentation_node, local_geometry(volume_node), rules, array)
         self._is_started = False
+
+    def prepare(self, object_ids: Iterable[int]) -> Iterator[None]:
+        """Save the state for undo and make room in the segments, in pieces of a few milliseconds for event loops."""
+        self._start()
+        yield
+        yield from self._editor.prepare(self._segment(one) for one in object_ids)
 
     def write_frame(self, frames: FrameSource, index: int, masks: Mapping[int, NDArray]) -> None:
         """Replace what the segments show on one frame.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -173,6 +173,12 @@ class SequenceWriter:
         self._editors: dict[int, LabelmapEditor] = {}
         if history is not None:
             history.begin()
+
+    def prepare(self, item: int, object_ids: Iterable[int]) -> Iterator[None]:
+        """Remember an item and make room in its segments, in pieces of a few milliseconds for event loops."""
+        editor = self._editor(item)
+        yield
+        yield from editor.prepare(self._segment(one) for one in object_ids)
 
     def write_frame(self, item: int, frames: FrameSource, index: int, masks: Mapping[int, NDArray]) -> None:
         """Replace what the segments of one item show on one frame.

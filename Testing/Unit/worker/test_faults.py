@@ -157,7 +157,7 @@ def test_garbage_from_the_worker_ends_it_with_one_sentence_and_a_restart_works(
         session.preview(SEED_FRAME)
     assert child.poll() is not None
     assert not client.is_running
-    client._command = FAKE_COMMAND
+    client.command = FAKE_COMMAND
     assert session.preview(SEED_FRAME).frame == SEED_FRAME
 
 
