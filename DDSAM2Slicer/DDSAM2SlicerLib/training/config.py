@@ -59,6 +59,8 @@ class Recipe:
     architecture: str
     seed: int
     stages: tuple[Stage, ...]
+    start: str = ""
+    """Exported weights of the same architecture to start from, as a path; empty = random weights."""
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
     average_decay: float = 0.999
@@ -76,6 +78,8 @@ class Recipe:
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; see ``Recipes/nano.toml``.
 
+    A relative ``start`` is looked for beside the recipe.
+
     Raises:
         SettingsError: If the file is not TOML or holds unknown settings.
     """
@@ -88,6 +92,8 @@ def load_recipe(path: Path) -> Recipe:
     if not stages:
         msg = f"Training recipe {path} has no [[stage]]; give at least one."
         raise SettingsError(msg)
+    if values.get("start"):
+        values["start"] = str(path.parent / values["start"])
     return _build(Recipe, {**values, "stages": stages})
 
 

@@ -15,6 +15,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from ..model.architectures import ARCHITECTURES, build_model
+from ..model.checkpoint import load_model
 from .config import Recipe, Stage
 from .data import Pool
 from .objective import LossWeights
@@ -28,13 +29,14 @@ class Objective(nn.Module):
     """The network with its loss as ``forward``, which is the shape that Fabric wraps for one or many devices."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Keep the network."""
+        """Keep the network; ``weights`` change with the stage."""
         super().__init__()
         self.model = model
+        self.weights = LossWeights()
 
-    def forward(self, batch: Batch, weights: LossWeights, generator: torch.Generator) -> torch.Tensor:
-        """Return the scalar loss of a batch."""
-        return clip_loss(self.model, batch, weights, generator)
+    def forward(self, frames: torch.Tensor, masks: torch.Tensor, kind: str, generator: torch.Generator) -> torch.Tensor:
+        """Return the scalar loss of the parts of a ``Batch``: Fabric converts tensors but no frozen classes."""
+        return clip_loss(self.model, Batch(frames, masks, kind), self.weights, generator)
 
 
 class Trainer:
@@ -60,11 +62,15 @@ class Trainer:
         self.fabric.launch()
         self.fabric.seed_everything(recipe.seed + self.fabric.global_rank)
         self.model = build_model(ARCHITECTURES[recipe.architecture])
+        if recipe.start:
+            self.model.load_state_dict(load_model(recipe.start).state_dict())
         self.average = deepcopy(self.model).eval()
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=1e-3, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+        groups = decay_groups(self.model, recipe.weight_decay)
+        objective = Objective(self.model)
+        self.loss_terms = objective
+        self.objective, self.optimizer = self.fabric.setup(
+            objective, torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98))
         )
-        self.objective, self.optimizer = self.fabric.setup(Objective(self.model), optimizer)
         self.average.to(self.fabric.device)
         self.step = 0
         if self.checkpoint_path.exists():
@@ -88,6 +94,7 @@ class Trainer:
         """Train one stage from wherever the run stands."""
         for model in (self.model, self.average):
             set_image_size(model, stage.clip.size)
+        self.loss_terms.weights = stage.loss
         seed = self.recipe.seed + 7919 * first + self.fabric.global_rank
         pool = Pool(stage, seed, (self.step - first) * stage.fresh_per_step, self.num_workers)
         LOG.info("stage %s: steps %d to %d", stage.name, self.step, first + stage.steps)
@@ -116,8 +123,7 @@ class Trainer:
             group["lr"] = learning_rate(stage, index)
         self.model.train()
         device = self.fabric.device
-        batch = Batch(batch.frames.to(device), batch.masks.to(device), batch.kind)
-        loss = self.objective(batch, stage.loss, generator)
+        loss = self.objective(batch.frames.to(device), batch.masks.to(device), batch.kind, generator)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         self.fabric.clip_gradients(
@@ -175,6 +181,13 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         LOG.info("resumed at step %d", self.step)
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Split parameters for AdamW: matrices and kernels decay; biases, norms and the prior's gain do not."""
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    kept = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 
 def learning_rate(stage: Stage, index: int) -> float:

@@ -1,16 +1,20 @@
 """The training loop: recipes are validated, runs resume to the step, learning happens."""
 
 import csv
+from dataclasses import replace
+from importlib.resources import files
 
+import numpy as np
 import pytest
 import torch
 
 from DDSAM2SlicerLib.core.errors import DDSAM2Error, SettingsError
-from DDSAM2SlicerLib.model.checkpoint import load_model
+from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
+from DDSAM2SlicerLib.model.checkpoint import load_model, save_checkpoint
 from DDSAM2SlicerLib.training import validation
 from DDSAM2SlicerLib.training.config import Stage, load_recipe
 from DDSAM2SlicerLib.training.export import export_average
-from DDSAM2SlicerLib.training.loop import Trainer, learning_rate
+from DDSAM2SlicerLib.training.loop import Trainer, decay_groups, learning_rate
 
 pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric (extra 'training')")
 
@@ -18,6 +22,7 @@ RECIPE = """
 architecture = "hiera_nano"
 seed = 7
 validate_every = 1000
+{more}
 [[stage]]
 name = "tiny"
 steps = {steps}
@@ -31,9 +36,9 @@ clip = {{ num_frames = 2, size = 64, scene_size = 64, min_object_px = 30 }}
 
 @pytest.fixture
 def a_recipe(tmp_path):
-    def write(steps):
+    def write(steps, more=""):
         path = tmp_path / "recipe.toml"
-        path.write_text(RECIPE.format(steps=steps), encoding="utf-8")
+        path.write_text(RECIPE.format(steps=steps, more=more), encoding="utf-8")
         return load_recipe(path)
 
     return write
@@ -59,6 +64,41 @@ def test_a_run_stops_saves_and_goes_on_at_the_same_step(a_recipe, tmp_path, monk
     assert load_model(tmp_path / "model.safetensors").mask_prior.gain.item() in (1.0, 2.0)
 
 
+def test_a_run_starts_from_exported_weights_in_sixteen_bits(a_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "NUM_CLIPS", 1)
+    spec = ARCHITECTURES["hiera_nano"]
+    first = build_model(spec)
+    save_checkpoint(first, tmp_path / "start.safetensors", {})
+    recipe = a_recipe(1, 'start = "start.safetensors"\nprecision = "bf16-mixed"')
+    trainer = Trainer(recipe, tmp_path / "run", num_workers=0, accelerator="cpu")
+    name = "image_encoder.trunk.patch_embed.proj.weight"
+    torch.testing.assert_close(trainer.model.get_parameter(name), first.get_parameter(name))
+    trainer.run()
+    assert trainer.step == 1
+    assert torch.isfinite(trainer.model.get_parameter(name)).all()
+
+
+def test_the_gain_of_the_prior_does_not_decay_by_itself():
+    model = build_model(ARCHITECTURES["hiera_nano"])
+    decayed, kept = decay_groups(model, 0.05)
+    assert any(parameter is model.mask_prior.gain for parameter in kept["params"])
+    assert kept["weight_decay"] == 0
+    assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
+
+
+@pytest.mark.slow
+def test_two_hundred_steps_of_the_committed_recipe_lower_the_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "NUM_CLIPS", 2)
+    recipe = load_recipe(files("DDSAM2SlicerLib.training") / "recipes" / "nano.toml")
+    stage = replace(recipe.stages[0], steps=200, pool=200)
+    trainer = Trainer(replace(recipe, stages=(stage,)), tmp_path / "run", num_workers=0, accelerator="cpu")
+    losses, step = [], trainer._train_step
+    monkeypatch.setattr(trainer, "_train_step", lambda *given: losses.append(step(*given)) or losses[-1])
+    trainer.run()
+    assert len(losses) == 200
+    assert np.mean(losses[-40:]) < 0.9 * np.mean(losses[:40])
+
+
 def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
     with pytest.raises(DDSAM2Error, match="Train first"):
         export_average(a_recipe(1), tmp_path / "nothing", tmp_path / "model.safetensors")
@@ -69,7 +109,7 @@ def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
     [
         ("seed = ", "cannot be read"),
         ('architecture = "hiera_nano"\nseed = 1', "no \\[\\[stage\\]\\]"),
-        (RECIPE.format(steps=1).replace("warmup", "warmupp"), "Unknown training settings \\['warmupp'\\] for Stage"),
+        (RECIPE.format(steps=1, more="").replace("warmup", "warmupp"), "Unknown training settings \\['warmupp'\\] for Stage"),
         (RECIPE.format(steps=0), "must be at least 1"),
     ],
 )
