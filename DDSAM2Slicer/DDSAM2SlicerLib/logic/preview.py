@@ -62,7 +62,9 @@ class PreviewNode:
             if segmentation.GetSegment(segment_id) is None:
                 segmentation.AddEmptySegment(segment_id, known.GetName(), known.GetColor())
             image = create_image(mask[None].astype("uint8"), (0, 0, 0), frames.pixel_to_ras(index))
-            segmentation.GetSegment(segment_id).AddRepresentation(BINARY_LABELMAP, image)
+            segment = segmentation.GetSegment(segment_id)
+            segment.AddRepresentation(BINARY_LABELMAP, image)
+            segment.SetLabelValue(1)  # Slicer numbers an empty segment as if it shared the label map of the others
             segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified, segment_id)
 
     def clear(self) -> None:

@@ -10,16 +10,17 @@ SIZE = (480, 400)
 class SliceView:
     """What Slicer's slice widget is made of, in a window that is not shown."""
 
-    def __init__(self, booted):
-        """Build logic, window and displayable managers."""
+    def __init__(self, booted, name="View", size=SIZE):
+        """Build logic, window and displayable managers; each view has a name of its own."""
+        self.size = size
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(booted.application_logic)
         self.logic.SetMRMLScene(booted.scene)
-        self.node = self.logic.AddSliceNode("View")
+        self.node = self.logic.AddSliceNode(name)
         self.window, self.renderer = vtk.vtkRenderWindow(), vtk.vtkRenderer()
         self.window.SetOffScreenRendering(1)
         self.window.SetNumberOfLayers(2)
-        self.window.SetSize(*SIZE)
+        self.window.SetSize(*size)
         self.window.AddRenderer(self.renderer)
         self.mouse = vtk.vtkGenericRenderWindowInteractor()
         self.mouse.SetRenderWindow(self.window)
@@ -36,11 +37,11 @@ class SliceView:
         self.style.SetDisplayableManagers(self.managers)
         self.style.SetInteractor(self.mouse)
 
-    def show(self, volume):
+    def show(self, volume, orientation="Axial"):
         """Show a volume, fitted to the window."""
         self.logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
-        self.node.SetOrientationToAxial()
-        self.logic.ResizeSliceNode(*SIZE)
+        self.node.SetOrientation(orientation)
+        self.logic.ResizeSliceNode(*self.size)
         self.logic.FitSliceToAll()
         mapper, self.image = vtk.vtkImageMapper(), vtk.vtkActor2D()
         mapper.SetColorWindow(255)

@@ -56,3 +56,35 @@ def test_prompts_and_the_answer_to_them_are_drawn_over_the_image(make_panel, boo
     coordinator.set_prompts(coordinator.notes.prompts.with_box(1, FRAME, box))
     panel.loop.until_idle()
     assert num_coloured(view.picture()) > with_point + 500
+
+
+def num_like(picture, color):
+    """Pixels near a colour, given as three numbers from 0 to 255."""
+    return int((abs(colours_of(picture) - np.array(color)).max(axis=2) < 60).sum())
+
+
+def test_the_preview_of_each_object_has_its_own_colour(make_panel, booted, make):
+    phantom = create_ellipsoids((16, 128, 144))
+    panel = make_panel()
+    view = SliceView(booted, "Second")
+    volume = make.volume(phantom.array, phantom.geometry)
+    volume.CreateDefaultDisplayNodes()
+    view.show(volume)
+    panel.ui.viewSelector.setCurrentNode(view.node)
+    panel.ui.inputSelector.setCurrentNode(volume)
+    panel.ui.beginButton.click()
+    coordinator = panel.coordinator
+    panel.shared.viewing.show(FRAME)
+    prompts = coordinator.notes.prompts
+    for label, color in ((1, (1, 0, 0)), (2, (0, 0, 1))):
+        one = coordinator.add_object(f"organ {label}", color)
+        prompts = prompts.with_box(one, FRAME, Box.around(phantom.labels[FRAME] == label))
+    coordinator.set_prompts(prompts)
+    panel.loop.until_idle()
+    for node in slicer.util.getNodesByClass("vtkMRMLMarkupsROINode"):
+        node.SetDisplayVisibility(False)
+    coordinator.preview.node.GetDisplayNode().SetOpacity2DFill(1.0)
+    picture = view.picture()
+    assert num_like(picture, (255, 0, 0)) > 1000
+    assert num_like(picture, (0, 0, 255)) > 1000
+    assert num_like(picture, (0, 255, 0)) == 0
