@@ -110,7 +110,7 @@ def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
         ("seed = ", "cannot be read"),
         ('architecture = "hiera_nano"\nseed = 1', "no \\[\\[stage\\]\\]"),
         (RECIPE.format(steps=1, more="").replace("warmup", "warmupp"), "Unknown training settings \\['warmupp'\\] for Stage"),
-        (RECIPE.format(steps=0), "must be at least 1"),
+        (RECIPE.format(steps=0, more=""), "must be at least 1"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_is_refused(tmp_path, text, sentence):
