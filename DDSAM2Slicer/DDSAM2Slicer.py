@@ -130,9 +130,9 @@ class DDSAM2SlicerLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self):
         """Typed parameter node of the module."""
-        from DDSAM2SlicerLib.mrml.parameters import DDSAM2SlicerParameterNode
+        from DDSAM2SlicerLib.mrml.parameters import open_parameters
 
-        return DDSAM2SlicerParameterNode(super().getParameterNode())
+        return open_parameters(super().getParameterNode())
 
     def createCoordinator(self):
         """Create a coordinator; see its docstring for an example."""

@@ -81,6 +81,11 @@ class Desk:
         """What is shown for the current frame."""
         return self._preview
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether a command of the user's starts the worker, so that nothing needs to be installed here."""
+        return self._transport.is_elsewhere
+
     def choose_volume(self, volume, axis: Axis | str = Axis.K, slice_node=None, segmentation=None) -> None:
         """Segment a volume along an axis, or in the orientation that a slice view shows."""
         if slice_node is None:

@@ -13,6 +13,7 @@ from ..logic.state import Phase, State
 from .shared import Shared, enable, set_silently
 
 FILE_FILTER = "*.pt *.pth *.safetensors"
+ADAPTER_FILTER = "*.safetensors"
 
 
 class ModelPanel:
@@ -22,18 +23,20 @@ class ModelPanel:
         """Connect the widgets and choose the default model."""
         self._shared, self._ui, self._models = shared, shared.ui, shared.models
         self._names = [row.name for row in self._models.rows()]
-        self._is_running = False
+        self._adapters = ""
+        self._is_running: bool | None = None
         self._ui.modelCombo.clear()
         for name in self._names:
             self._ui.modelCombo.addItem(name)
-        self._recall()
         self._ui.modelCombo.connect("currentIndexChanged(int)", self._on_choice)
         self._ui.deviceCombo.connect("currentTextChanged(QString)", self._on_choice)
         self._ui.fileButton.connect("clicked()", self._on_file)
+        self._ui.adaptersButton.connect("clicked()", self._on_adapters)
+        self._ui.noAdaptersButton.connect("clicked()", lambda *_args: self.use_adapters(""))
         self._ui.downloadButton.connect("clicked()", self._on_download)
         self._ui.deleteButton.connect("clicked()", self._on_delete)
         self._models.changed.connect(self.refresh)
-        self._on_choice()
+        self.recall()
 
     @property
     def chosen(self) -> str:
@@ -45,11 +48,7 @@ class ModelPanel:
         is_running = state.phase in (Phase.RUNNING, Phase.STOPPING)
         if is_running != self._is_running:
             self._is_running = is_running
-            reason = _("Wait for the propagation to end, or stop it.") if is_running else ""
-            enable(self._ui.modelCombo, reason, _("Small models are quick; larger ones want a graphics card."))
-            enable(
-                self._ui.deviceCombo, reason, _('Where the model runs; "auto" takes a graphics card if there is one.')
-            )
+            self._draw_choices()
 
     def refresh(self) -> None:
         """Draw the state of the chosen model and of a download."""
@@ -77,11 +76,53 @@ class ModelPanel:
         reason = reasons.get(row.state, _("The model is not on this computer."))
         enable(self._ui.deleteButton, reason, _("Delete the downloaded file."))
 
-    def _on_choice(self, *_args: object) -> None:
+    def choose(self) -> None:
+        """Use model, device, adapters and settings as they are shown."""
         device = self._ui.deviceCombo.currentText or "auto"
-        self._shared.coordinator.choose_model(self.chosen, device)
-        if self._shared.parameters is not None:
-            self._shared.parameters.model, self._shared.parameters.device = self.chosen, device
+        self._shared.coordinator.choose_model(self.chosen, device, self._shared.settings, self._adapters)
+        self._shared.remember(model=self.chosen, device=device, adapterFile=self._adapters)
+
+    def add_file(self, path: str) -> None:
+        """Offer a file in the list and choose it."""
+        self._offer(path)
+        self._ui.modelCombo.currentIndex = self._names.index(path)
+
+    def use_adapters(self, path: str) -> None:
+        """Use the adapters of a file with whatever model is chosen; an empty path ends that."""
+        self._adapters = path
+        self._on_choice()
+
+    def recall(self) -> None:
+        """Show what the scene remembers."""
+        parameters = self._shared.parameters
+        if parameters is not None:
+            name = parameters.model or self.chosen
+            self._offer(name)
+            set_silently(self._ui.modelCombo, currentIndex=self._names.index(name))
+            set_silently(self._ui.deviceCombo, currentText=parameters.device or "auto")
+            self._adapters = parameters.adapterFile
+        self._on_choice()
+
+    def _offer(self, path: str) -> None:
+        if path not in self._names:
+            self._names.append(path)
+            self._ui.modelCombo.addItem(Path(path).name)
+
+    def _draw_choices(self) -> None:
+        """Draw what can be chosen now, and the adapters."""
+        ui, busy = self._ui, _("Wait for the propagation to end, or stop it.") if self._is_running else ""
+        enable(ui.modelCombo, busy, _("Small models are quick; larger ones want a graphics card."))
+        enable(ui.deviceCombo, busy, _('Where the model runs; "auto" takes a graphics card if there is one.'))
+        enable(ui.fileButton, busy, _("Use a model file of your own: SAM 2, MedSAM2, DD-SAM2 or one you have trained."))
+        enable(ui.adaptersButton, busy, _("Use adapters that were saved after fine-tuning the chosen model."))
+        none = "" if self._adapters else _("No adapter file is chosen.")
+        enable(ui.noAdaptersButton, busy or none, _("Use the model with the adapters of its own, if it has any."))
+        ui.adaptersLabel.text = Path(self._adapters).name or _("none")
+        ui.adaptersLabel.toolTip = self._adapters or _("The model is used as it is.")
+
+    def _on_choice(self, *_args: object) -> None:
+        self.choose()
+        self._draw_choices()
         self.refresh()
 
     def _on_file(self, *_args: object) -> None:
@@ -90,12 +131,11 @@ class ModelPanel:
         if path:
             self.add_file(path)
 
-    def add_file(self, path: str) -> None:
-        """Offer a file in the list and choose it."""
-        if path not in self._names:
-            self._names.append(path)
-            self._ui.modelCombo.addItem(Path(path).name)
-        self._ui.modelCombo.currentIndex = self._names.index(path)
+    def _on_adapters(self, *_args: object) -> None:
+        title, kind = _("Choose an adapter file"), _("Adapters")
+        path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, "", f"{kind} ({ADAPTER_FILTER})")
+        if path:
+            self.use_adapters(path)
 
     def _on_download(self, *_args: object) -> None:
         if self._models.percent is not None:
@@ -107,16 +147,6 @@ class ModelPanel:
         question = _("Delete the downloaded model {name}?").format(name=self.chosen)
         if slicer.util.confirmYesNoDisplay(question):
             self._models.delete(self.chosen)
-
-    def _recall(self) -> None:
-        parameters = self._shared.parameters
-        if parameters is None:
-            return
-        if parameters.model in self._names:
-            set_silently(self._ui.modelCombo, currentIndex=self._names.index(parameters.model))
-        elif parameters.model:
-            self.add_file(parameters.model)
-        set_silently(self._ui.deviceCombo, currentText=parameters.device)
 
 
 def describe(row: ModelRow) -> str:

@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 from ..core.plan import Direction
 from ..logic.runs import RunOptions
 from ..logic.state import Action, Phase, Progress, State
-from .shared import Shared, enable
+from .shared import Shared, enable, set_silently
 
 DIRECTIONS = (Direction.BOTH, Direction.FORWARD, Direction.BACKWARD)
 
@@ -19,6 +19,7 @@ class PropagatePanel:
         """Connect the widgets."""
         self._shared, self._ui = shared, shared.ui
         self._num_points = 0
+        self._recalled: tuple[int, int] | None = None
         ui, coordinator = self._ui, shared.coordinator
         ui.propagateButton.connect("clicked()", self.propagate)
         ui.fromHereButton.connect("clicked()", self.propagate_from_here)
@@ -26,7 +27,11 @@ class PropagatePanel:
         ui.stopButton.connect("clicked()", lambda *_args: coordinator.stop())
         ui.undoButton.connect("clicked()", lambda *_args: coordinator.undo())
         ui.redoButton.connect("clicked()", lambda *_args: coordinator.redo())
-        ui.limitCheck.connect("toggled(bool)", lambda *_args: self.update(coordinator.state))
+        ui.directionCombo.connect("currentIndexChanged(int)", self._remember)
+        ui.limitCheck.connect("toggled(bool)", self._on_limit)
+        for spin in (ui.firstSpin, ui.lastSpin):
+            spin.connect("valueChanged(int)", self._remember)
+        self.recall()
 
     def update(self, state: State) -> None:
         """Draw the state."""
@@ -37,12 +42,24 @@ class PropagatePanel:
         enable(ui.fromHereButton, here, _("Go forward from the current frame; frames before it stay as they are."))
         enable(ui.updateButton, state.why_not(Action.UPDATE), _("Compute only what is missing or has changed (key U)."))
         enable(ui.stopButton, state.why_not(Action.STOP), _("Stop within a second; finished frames stay (Escape)."))
-        enable(ui.undoButton, state.why_not(Action.UNDO), _("Take the last propagation back (Ctrl+Z)."))
-        enable(ui.redoButton, state.why_not(Action.REDO), _("Take an undo back (Ctrl+Y)."))
+        enable(ui.undoButton, state.why_not(Action.UNDO), _("Take the last propagation back (key Z)."))
+        enable(ui.redoButton, state.why_not(Action.REDO), _("Take an undo back (key Y)."))
         progress = state.progress
         ui.progressBar.maximum = max(progress.total, 1) if progress else 1
         ui.progressBar.value = progress.done if progress else 0
         ui.progressLabel.text = describe(state.phase, progress) if progress else ""
+
+    def recall(self) -> None:
+        """Show what the scene remembers; limits wait for an input if there is none."""
+        parameters = self._shared.parameters
+        if parameters is None:
+            return
+        if parameters.direction in DIRECTIONS:
+            set_silently(self._ui.directionCombo, currentIndex=DIRECTIONS.index(parameters.direction))
+        set_silently(self._ui.limitCheck, checked=parameters.limitRange)
+        self._recalled = (parameters.firstFrame, parameters.lastFrame) if parameters.limitRange else None
+        self._num_points = 0
+        self._update_limits(self._shared.coordinator.state)
 
     def propagate(self, *_args: object) -> None:
         """Find the objects on all frames."""
@@ -74,12 +91,29 @@ class PropagatePanel:
         count = state.num_frames // (stack.num_slices or 1) if stack is not None else 0
         if count != self._num_points:
             self._num_points = count
-            for spin in (ui.firstSpin, ui.lastSpin):
-                spin.maximum = max(count - 1, 0)
-            ui.firstSpin.value, ui.lastSpin.value = 0, max(count - 1, 0)
+            last = max(count - 1, 0)
+            for spin, value in zip((ui.firstSpin, ui.lastSpin), self._recalled or (0, last), strict=True):
+                set_silently(spin, maximum=last)
+                set_silently(spin, value=min(value, last))
+            if count:
+                self._recalled = None  # for this input only; the next one has other frames
+                self._remember()
         reason = "" if ui.limitCheck.checked else _("Check the box on the left to set limits.")
         enable(ui.firstSpin, reason, _("First frame to visit; in 3D+t a time point."))
         enable(ui.lastSpin, reason, _("Last frame to visit; in 3D+t a time point."))
+
+    def _on_limit(self, *_args: object) -> None:
+        self._remember()
+        self.update(self._shared.coordinator.state)
+
+    def _remember(self, *_args: object) -> None:
+        ui = self._ui
+        self._shared.remember(
+            direction=DIRECTIONS[ui.directionCombo.currentIndex].value,
+            limitRange=ui.limitCheck.checked,
+            firstFrame=ui.firstSpin.value,
+            lastFrame=ui.lastSpin.value,
+        )
 
 
 def describe(phase: Phase, progress: Progress) -> str:

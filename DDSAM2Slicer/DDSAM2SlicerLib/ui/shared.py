@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.settings import EngineSettings
 from ..logic.coordinator import Coordinator
 from ..logic.model_list import ModelList
 from ..logic.placing import Placing
@@ -25,6 +26,7 @@ class Shared:
         tell: Shows a sentence.
         ensure_ready: Whether everything is installed; asks once to install what is missing.
         parameters: What the scene remembers of the panel, or None.
+        settings: Of the engine, as chosen in the panel.
     """
 
     ui: Any
@@ -35,6 +37,12 @@ class Shared:
     tell: Callable[[str], object]
     ensure_ready: Callable[[], bool]
     parameters: Any = None
+    settings: EngineSettings = field(default_factory=EngineSettings)
+
+    def remember(self, **choices: object) -> None:
+        """Keep choices in the scene, under their names in the parameter node."""
+        for name, value in choices.items() if self.parameters is not None else ():
+            setattr(self.parameters, name, value)
 
     @property
     def segment_id(self) -> str:

@@ -21,6 +21,7 @@ from .model import ModelPanel
 from .prompts import PromptsPanel
 from .propagate import PropagatePanel
 from .review import ReviewPanel
+from .settings import SettingsPanel
 from .shared import Shared
 
 KEYS = {
@@ -33,9 +34,10 @@ KEYS = {
     "N": "nextButton",
     "L": "lockButton",
     "Escape": "stopButton",
-    "Ctrl+Z": "undoButton",
-    "Ctrl+Y": "redoButton",
+    "Z": "undoButton",
+    "Y": "redoButton",
 }
+"""Plain keys only: Ctrl+Z and Ctrl+Y are Slicer's own."""
 
 
 def ask(question: str) -> bool:
@@ -72,8 +74,10 @@ class Panel:
         models = models or ModelList()
         self.shared = Shared(ui, self.coordinator, viewing, placing, models, self.tell, self.ensure_ready, parameters)
         self.inputs, self.model = InputsPanel(self.shared), ModelPanel(self.shared)
+        self.settings = SettingsPanel(self.shared, self.model.choose)
         self.prompts, self.propagate = PromptsPanel(self.shared), PropagatePanel(self.shared)
         self.review, self.measure = ReviewPanel(self.shared), MeasurePanel(self.shared)
+        self._panels = self.inputs, self.model, self.settings, self.prompts, self.propagate, self.review, self.measure
         self._leave = self.coordinator.state_changed.connect(self.update)
         self.update(self.coordinator.state)
 
@@ -82,7 +86,7 @@ class Panel:
         if state.notice or state.error or state.phase is Phase.RUNNING:
             self._told = state.notice  # a notice stays until there is other news: previews come and go
         self.ui.statusLabel.text = state.error or self._told
-        for panel in (self.inputs, self.model, self.prompts, self.propagate, self.review, self.measure):
+        for panel in self._panels:
             panel.update(state)
 
     def tell(self, sentence: str) -> None:
@@ -92,6 +96,8 @@ class Panel:
 
     def ensure_ready(self) -> bool:
         """Whether everything needed is installed; asks once to install what is missing."""
+        if self.coordinator.is_elsewhere:
+            return True
         if not self._is_ready:
             outcome = self._installer.ensure()
             self._is_ready = outcome.is_ready
@@ -107,10 +113,16 @@ class Panel:
     def recall(self, parameters: Any) -> None:
         """Select what another scene remembers."""
         self.shared.parameters = parameters
-        self.inputs.recall()
+        for panel in (self.inputs, self.model, self.settings, self.propagate):
+            panel.recall()
 
     def enter(self) -> None:
-        """The module is shown: its keys work now."""
+        """The module is shown: its keys work now.
+
+        They belong to the main window, because the mouse is over a slice view when they are wanted. Text fields, spin
+        boxes and the Python console come first while one types there: Qt offers them each plain key beforehand
+        (ShortcutOverride), and they take it.
+        """
         self.exit()
         window = slicer.util.mainWindow()
         for key, name in KEYS.items() if window is not None else ():

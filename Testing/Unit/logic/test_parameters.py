@@ -2,61 +2,34 @@
 
 import importlib
 import sys
-import typing
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 
 from DDSAM2SlicerLib.core.settings import EngineSettings
 
 slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core wheel: pip install '.[slicer]'")
+import parameter_stand_in  # noqa: E402 (needs slicer)
 
 MODULE = "DDSAM2SlicerLib.mrml.parameters"
-
-
-class Note:
-    """An annotation with its arguments."""
-
-    def __init__(self, *arguments):
-        """Keep them."""
-        self.arguments = arguments
-
-
-class Choice(Note):
-    """Accepted values."""
-
-
-class Default(Note):
-    """Default value."""
-
-
-class WithinRange(Note):
-    """Smallest and largest value."""
-
-
-def wrap(cls):
-    """Resolve the annotations now, and turn defaults into attributes."""
-    cls.hints = typing.get_type_hints(cls, include_extras=True)
-    for name, hint in cls.hints.items():
-        for note in getattr(hint, "__metadata__", ()):
-            if isinstance(note, Default):
-                setattr(cls, name, note.arguments[0])
-    return cls
 
 
 @pytest.fixture
 def parameters(monkeypatch):
     """The module, imported beside the stand-in."""
-    wrapper = ModuleType("slicer.parameterNodeWrapper")
-    wrapper.__dict__.update(Choice=Choice, Default=Default, WithinRange=WithinRange, parameterNodeWrapper=wrap)
-    monkeypatch.setitem(sys.modules, wrapper.__name__, wrapper)
+    monkeypatch.setitem(sys.modules, "slicer.parameterNodeWrapper", parameter_stand_in.create_module())
     sys.modules.pop(MODULE, None)
     yield importlib.import_module(MODULE)
     sys.modules.pop(MODULE, None)
 
 
-def test_an_untouched_node_gives_the_default_settings(parameters):
-    assert parameters.engine_settings(parameters.DDSAM2SlicerParameterNode) == EngineSettings()
+@pytest.fixture
+def a_node():
+    return slicer.vtkMRMLScriptedModuleNode()
+
+
+def test_an_untouched_node_gives_the_default_settings(parameters, a_node):
+    assert parameters.engine_settings(parameters.open_parameters(a_node)) == EngineSettings()
 
 
 def test_changed_values_reach_the_settings(parameters):
@@ -87,3 +60,28 @@ def test_choices_are_those_of_the_settings_and_nodes_have_their_classes(paramete
     assert "split_pruned" in hints["memoryRule"].__metadata__[0].arguments[0]
     assert hints["direction"].__metadata__[0].arguments[0] == ["both", "forward", "backward"]
     assert hints["inputBrowser"] is slicer.vtkMRMLSequenceBrowserNode
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "value"),
+    [
+        ("stopAfterEmpty", "7", 7),
+        ("stopAfterEmpty", "-2", 0),
+        ("stopAfterEmpty", "2000", 1000),
+        ("stopAfterEmpty", "many", EngineSettings().stop_after_empty),
+        ("lastFrame", "1e9", 0),
+        ("lastFrame", "9999999", 1_000_000),
+        ("memoryRule", "of another release", EngineSettings().memory_rule),
+        ("memoryRule", "diverse", "diverse"),
+        ("direction", "sideways", "both"),
+        ("axis", "", "view"),
+        ("zoom", "perhaps", False),
+        ("adapterFile", "/a/b.safetensors", "/a/b.safetensors"),
+        ("model", "no such model", "no such model"),  # may be a file on the worker's machine
+    ],
+)
+def test_whatever_a_scene_holds_becomes_an_accepted_value(parameters, a_node, name, stored, value):
+    a_node.SetParameter(name, stored)
+    opened = parameters.open_parameters(a_node)
+    assert getattr(opened, name) == value
+    assert parameters.engine_settings(opened)

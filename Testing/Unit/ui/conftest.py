@@ -55,6 +55,21 @@ def with_qt(stand_in, booted, monkeypatch):
 
 
 @pytest.fixture
+def make_memory():
+    """Builders of what the scene remembers, as an untouched parameter node with some changes."""
+
+    def create(**changes):
+        nodes = dict.fromkeys(("inputVolume", "inputBrowser", "segmentation"))
+        choices = {"axis": "view", "direction": "both", "limitRange": False, "firstFrame": 0, "lastFrame": 0}
+        model = {"model": "nano", "device": "auto", "adapterFile": "", "workerCommand": ""}
+        switches = {"zoom": True, "maskPrior": True, "nonOverlap": False, "keepLargest": False}
+        numbers = {"memoryRule": "recent", "precision": "auto", "stopAfterEmpty": 3, "fillHolesPx": 0}
+        return SimpleNamespace(**{**nodes, **choices, **model, **switches, **numbers, **changes})
+
+    return create
+
+
+@pytest.fixture
 def make_panel(make_loop, with_qt, scene, tmp_path):
     """Builders of the whole panel; it is closed with the test."""
     import slicer

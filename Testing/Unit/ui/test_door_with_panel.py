@@ -11,7 +11,7 @@ HEAVY = {"torch", "sam2"}
 
 
 @pytest.fixture
-def widget(monkeypatch, with_qt, scene, repository):
+def widget(monkeypatch, with_qt, scene, repository, make_memory):
     """The opened module."""
     added = []
 
@@ -42,9 +42,7 @@ def widget(monkeypatch, with_qt, scene, repository):
     monkeypatch.delitem(sys.modules, "DDSAM2Slicer", raising=False)
     import DDSAM2Slicer
 
-    parameters = SimpleNamespace(
-        inputVolume=None, inputBrowser=None, segmentation=None, axis="view", model="nano", device="auto"
-    )
+    parameters = make_memory()
     monkeypatch.setattr(DDSAM2Slicer.DDSAM2SlicerLogic, "getParameterNode", lambda self: parameters)
     opened = DDSAM2Slicer.DDSAM2SlicerWidget()
     opened.setup()

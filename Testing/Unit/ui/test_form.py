@@ -17,6 +17,7 @@ CLASSES = {
     "Spin": {"QSpinBox"},
     "Bar": {"QProgressBar"},
     "Check": {"QCheckBox"},
+    "Edit": {"QLineEdit"},
     "List": {"QListWidget"},
     "Slider": {"QSlider"},
     "Strip": {"QLabel"},

@@ -105,10 +105,8 @@ def test_the_panel_describes_the_chosen_model_and_says_why_it_cannot_be_deleted(
     assert ui.deleteButton.toolTip == "The model is not on this computer."
 
 
-def test_a_file_of_ones_own_is_chosen_and_remembered(make_panel, stand_in):
-    parameters = SimpleNamespace(
-        inputVolume=None, inputBrowser=None, segmentation=None, axis="k", model="nano", device="cpu"
-    )
+def test_a_file_of_ones_own_is_chosen_and_remembered(make_panel, make_memory, stand_in):
+    parameters = make_memory(axis="k", device="cpu")
     panel = make_panel(parameters=parameters)
     assert panel.ui.axisCombo.currentIndex == 3
     stand_in.FileDialog.answer = "/models/mine.pt"
