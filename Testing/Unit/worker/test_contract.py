@@ -240,6 +240,17 @@ def test_adapters_of_a_file_answer_as_in_the_engine_and_a_bad_file_costs_nothing
     assert engine_worker.generation == 1
 
 
+def test_other_settings_reach_a_stack_that_is_open(engine_worker, model_file, frames, prompts):
+    session = engine_worker.open(frames)
+    session.set_prompts(prompts)
+    answers = []
+    for settings in (EngineSettings(), EngineSettings(mask_prior=False), EngineSettings()):
+        engine_worker.load_model(str(model_file), "cpu", settings)
+        answers.append([score.iou for result in session.propagate() for score in result.scores])
+    assert answers[0] == answers[2] != answers[1]
+    assert engine_worker.generation == 1
+
+
 def test_the_fake_follows_the_phantom(frames, heart, prompts):
     session = FakeEngine().open(frames)
     session.set_prompts(prompts)
