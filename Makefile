@@ -8,7 +8,7 @@ RUN = $(VENV)/bin/python -m
 SAM2 = DDSAM2Slicer/Resources/requirements-sam2.txt
 READY = $(VENV)/.ddsam2slicer-ready
 
-.PHONY: help setup demo test check format lists benchmark clean
+.PHONY: help setup demo test check format lists pictures benchmark clean
 
 help:  ## list these jobs
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +41,9 @@ format: setup  ## sort imports and format
 
 lists: setup  ## rewrite the file lists of DDSAM2Slicer/CMakeLists.txt from the tree
 	$(VENV)/bin/python Testing/update_packaging_lists.py
+
+pictures: setup  ## draw the pictures of the tutorial into Screenshots/
+	DDSAM2_PICTURES=$(CURDIR)/Screenshots $(RUN) pytest -m slow Testing/Unit/ui/test_pictures.py
 
 benchmark: setup  ## compare speed and memory with the upstream predictor
 	$(VENV)/bin/python Benchmarks/propagation.py

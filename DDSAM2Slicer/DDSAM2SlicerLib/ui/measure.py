@@ -116,7 +116,7 @@ def describe_row(curves: Curves) -> list[str]:
         texts = []
         for quantity in QUANTITIES:
             value, (what, unit) = curves.number(one, quantity), curves.measurement.name_and_unit(quantity)
-            texts += [] if math.isnan(value) else [f"{what} {value:.4g} {unit}"]
+            texts += [] if math.isnan(value) else [f"{what} {value:.2f} {unit}"]
         is_here = curves.number(one, Quantity.SIZE) > 0
         lines.append(f"{name}: " + (", ".join(texts) if is_here else _("not on this frame")))
     return lines
