@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from ..core.errors import DDSAM2Error, WorkerError
@@ -64,7 +65,17 @@ class QtTicker:
 
 def worker_command() -> tuple[str, ...]:
     """How to start a worker: with Slicer's own Python, which knows its libraries and the packages installed in it."""
-    return shutil.which("PythonSlicer") or sys.executable, "-m", "DDSAM2SlicerLib.worker"
+    return find_python(), "-m", "DDSAM2SlicerLib.worker"
+
+
+def find_python() -> str:
+    """Slicer's Python, else the one this process embeds: inside an application ``sys.executable`` may be that."""
+    own = Path(sys.executable or "")
+    names = (f"python{sys.version_info.major}.{sys.version_info.minor}", "python3", "python")
+    folders = (Path(sys.base_exec_prefix) / "bin", Path(sys.base_exec_prefix))
+    embedded = (shutil.which(name, path=str(folder)) for folder in folders for name in names)
+    is_python = own.name.lower().startswith("python")
+    return shutil.which("PythonSlicer") or (str(own) if is_python else next(filter(None, embedded), str(own)))
 
 
 class ProcessTransport:
