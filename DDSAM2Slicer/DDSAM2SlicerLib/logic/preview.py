@@ -174,6 +174,8 @@ class Preview:
             self._take(event.result)
             return
         self._request = None
+        if event.kind == "failed":
+            self.clear()  # it was the answer to other prompts
         self._on_end("" if event.kind != "failed" else sentence_of(event.error))
 
     def _take(self, result: FrameResult) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from DDSAM2SlicerLib.core.metrics import dice
-from DDSAM2SlicerLib.core.prompts import Point, PromptSet
+from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 from DDSAM2SlicerLib.testing.phantoms import create_ellipsoids
 
 slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core wheel: pip install '.[slicer]'")
@@ -74,6 +74,22 @@ def test_a_model_that_is_not_there_is_named_and_another_one_can_be_chosen(start)
     loop.until_idle()
     assert coordinator.state.error == ""
     assert len(coordinator.notes.results.done) == 16
+
+
+def test_a_preview_that_fails_takes_the_one_before_from_the_view(loop, a_volume):
+    coordinator = loop.coordinator
+    coordinator.choose_volume(a_volume)
+    one = coordinator.add_object("organ")
+    coordinator.show_frame(SEED)
+    coordinator.set_prompts(PromptSet.empty().with_box(one, SEED, Box(8.0, 8.0, 20.0, 20.0)))
+    loop.until_idle()
+    assert coordinator.preview.node is not None
+    coordinator.choose_model("no_such_model")
+    coordinator.set_prompts(coordinator.notes.prompts.with_point(one, SEED, Point(12.0, 12.0)))
+    loop.until_idle()
+    assert "no_such_model" in coordinator.state.error
+    assert coordinator.preview.node is None
+    assert coordinator.preview.masks == {}
 
 
 def test_a_worker_command_that_cannot_start_is_named(make_loop, a_volume):
