@@ -52,7 +52,6 @@ class DDSAM2SlicerPanelTest(unittest.TestCase):
         self.ui.inputSelector.setCurrentNode(volume)
         self.ui.axisCombo.currentIndex = 3
         self.ui.beginButton.click()
-        self.ui.addObjectButton.click()
         coordinator = self.panel.coordinator
         self.panel.shared.viewing.show(5)
         self.assertEqual(coordinator.state.frame, 5)
@@ -74,7 +73,6 @@ class DDSAM2SlicerPanelTest(unittest.TestCase):
         self.ui.inputSelector.setCurrentNode(volume)
         self.ui.axisCombo.currentIndex = 3
         self.ui.beginButton.click()
-        self.ui.addObjectButton.click()
         self.panel.shared.viewing.show(2)
         self.ui.positiveButton.click()
         self.assertEqual(self.panel.shared.placing.kind, "positive")

@@ -139,10 +139,13 @@ class Desk:
         """Take all prompts as they are now, keep them in the scene, and preview the current frame anew."""
         if not self._is_usable() or not self._space.notes.set_prompts(prompts):
             return
+        before = self.state
         self._space.notes.save()
         self._marks.push()
         self._say()
         self.show_frame(self._frame)
+        if self.state is before:  # prompts are drawn as well, even if nothing else is new
+            self.state_changed.emit(self.state)
 
     def _choose(self, open_stack: Callable[[], Stack], segmentation) -> None:
         self._leave()

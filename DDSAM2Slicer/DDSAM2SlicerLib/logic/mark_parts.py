@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from enum import StrEnum
+from itertools import accumulate, pairwise
+from math import dist
 
 from ..core.frames import FrameSource
 from ..core.geometry import VolumeGeometry
@@ -57,12 +61,32 @@ def grid_of(source: FrameSource, index: int) -> VolumeGeometry:
     return VolumeGeometry((1, source.height, source.width), source.pixel_to_ras(index))
 
 
+def is_inside(source: FrameSource, x: float, y: float) -> bool:
+    """Whether a place is on the pixels of a frame."""
+    return -0.5 <= x <= source.width - 0.5 and -0.5 <= y <= source.height - 0.5
+
+
+def places_along(line: Sequence[Sequence[float]], gap: float, most: int) -> list[tuple[float, ...]]:
+    """Places in the middle of equal parts of a line: as many as keep the gap, but one at least and not too many."""
+    lengths = [0.0, *accumulate(dist(a, b) for a, b in pairwise(line))]
+    number = min(max(int(lengths[-1] / gap), 1), most)
+    places = []
+    for part in range(number):
+        wanted = (part + 0.5) / number * lengths[-1]
+        after = min(bisect_right(lengths, wanted), len(line) - 1)
+        before = max(after - 1, 0)
+        share = (wanted - lengths[before]) / ((lengths[after] - lengths[before]) or 1.0)
+        places.append(tuple(a + share * (b - a) for a, b in zip(line[before], line[after], strict=True)))
+    return places
+
+
 def style_display(display, color: tuple[float, float, float], kind: str) -> None:
-    """The segment's colour; a plus-like glyph on the object, a cross beside it, so that colour is not needed."""
+    """The segment's colour; a plus on the object, a square beside it, so that colour is not needed."""
     display.SetColor(*color)
     display.SetSelectedColor(*color)
     display.SetPointLabelsVisibility(False)
-    if kind.startswith("box"):
+    if kind.startswith(MarkKind.BOX):
+        display.SetPropertiesLabelVisibility(False)
         display.SetFillVisibility(False)
     else:
         display.SetGlyphType(display.Cross2D if kind == MarkKind.POSITIVE else display.Square2D)

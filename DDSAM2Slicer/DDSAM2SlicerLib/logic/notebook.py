@@ -17,6 +17,7 @@ from ..core.errors import InputError
 from ..core.prompts import PromptSet
 from ..core.results import FrameScore
 from ..mrml import prompt_store
+from .prompt_history import PromptHistory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class Notebook:
             stack_settings: How its frames run; notes about frames that run otherwise are on another page.
         """
         self.prompts = PromptSet.empty()
+        self.history = PromptHistory()
         self.segment_ids: dict[int, str] = {}
         self.locked: frozenset[Key] = frozenset()
         self.ends: dict[int, Ends] = {}
@@ -86,6 +88,7 @@ class Notebook:
         self.segment_ids.pop(object_id, None)
         self.ends.pop(object_id, None)
         self.prompts = self.prompts.without(object_id)
+        self.history.forget_object(object_id)
         self.locked = frozenset(key for key in self.locked if key[0] != object_id)
         old = self.results
         self.results = Results(
@@ -99,6 +102,7 @@ class Notebook:
     def set_prompts(self, prompts: PromptSet) -> bool:
         """Take all prompts as they are now; whether anything changed."""
         changed = prompts.changed_since(self.prompts)
+        self.history.note(self.prompts, prompts)
         self.prompts = prompts
         self._add_pending(changed)
         return bool(changed)
@@ -202,9 +206,8 @@ class Notebook:
         """All nodes with notes about the same image, however its frames run."""
         return [
             node
-            for node in slicer.util.getNodesByClass("vtkMRMLTextNode")
-            if node.GetAttribute(prompt_store.ROLE_ATTRIBUTE) == prompt_store.PROMPTS_ROLE
-            and node.GetNodeReferenceID(prompt_store.VOLUME_REFERENCE) == self._owner.GetID()
+            for node in _all_pages()
+            if node.GetNodeReferenceID(prompt_store.VOLUME_REFERENCE) == self._owner.GetID()
         ]
 
     def _find_node(self):
@@ -241,6 +244,13 @@ class Notebook:
         )
 
 
+def has_notes(node) -> bool:
+    """Whether the scene has notes about a volume, or about the volume that a sequence browser shows."""
+    owners = [page.GetNodeReferenceID(prompt_store.VOLUME_REFERENCE) for page in _all_pages()]
+    is_browser = node.IsA("vtkMRMLSequenceBrowserNode")
+    return any(node.IsProxyNodeID(owner) if is_browser else node.GetID() == owner for owner in owners if owner)
+
+
 def checksum(mask: NDArray) -> int:
     """A number that changes with the mask."""
     return zlib.crc32((mask != 0).tobytes())
@@ -252,6 +262,12 @@ def group(keys: Iterable[Key]) -> dict[int, frozenset[int]]:
     for object_id, frame in keys:
         grouped.setdefault(object_id, set()).add(frame)
     return {object_id: frozenset(frames) for object_id, frames in grouped.items()}
+
+
+def _all_pages() -> list:
+    """All nodes with notes."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLTextNode")
+    return [node for node in nodes if node.GetAttribute(prompt_store.ROLE_ATTRIBUTE) == prompt_store.PROMPTS_ROLE]
 
 
 def _to_json(values: Mapping[str, object]) -> str:

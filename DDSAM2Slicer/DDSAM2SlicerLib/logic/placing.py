@@ -1,4 +1,4 @@
-"""What the next click in a view places: points, a box, or a lasso that becomes a mask when it ends (layer: logic)."""
+"""What the mouse places in the slice views: points, a box, strokes, or a lasso that becomes a mask (layer: logic)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Callable
 import slicer
 
 from .coordinator import Coordinator
+from .drawing import Drawing
 from .mark_parts import MarkKind
 
-LASSO = "lasso"
-KINDS = (*(kind.value for kind in MarkKind), LASSO)
+LASSO, STROKE, NEGATIVE_STROKE = "lasso", "stroke", "negativeStroke"
+DRAWN = {LASSO: LASSO, STROKE: STROKE, NEGATIVE_STROKE: STROKE}
+"""What is drawn by dragging, and how its line is called."""
+KINDS = (*(kind.value for kind in MarkKind), *DRAWN)
 
 
 def call_later(function: Callable[[], object]) -> None:
@@ -21,13 +24,14 @@ def call_later(function: Callable[[], object]) -> None:
 
 
 class Placing:
-    """One kind at a time; the view's own way to end placing counts as well."""
+    """One kind for one segment at a time; the view's own way to end placing counts as well."""
 
     def __init__(
         self,
         coordinator: Coordinator,
         on_change: Callable[[], object],
         later: Callable[[Callable[[], object]], None] = call_later,
+        drawing: Drawing | None = None,
     ) -> None:
         """Place nothing yet.
 
@@ -35,65 +39,84 @@ class Placing:
             coordinator: Takes the prompts.
             on_change: Told that placing began or ended.
             later: Calls a function outside of the present event.
+            drawing: Draws lines in the slice views.
         """
         self._coordinator, self._on_change, self._later = coordinator, on_change, later
-        self._kind = ""
-        self._lasso: tuple[int, object] | None = None
+        self._drawing = drawing or Drawing()
+        self._kind = self._segment_id = ""
+        self._marks: object = None
         self._interaction = slicer.app.applicationLogic().GetInteractionNode()
         event = self._interaction.InteractionModeChangedEvent
         self._tag = self._interaction.AddObserver(event, lambda *_: self._on_mode())
+        self._leave = coordinator.state_changed.connect(lambda _: self._follow())
 
     @property
     def kind(self) -> str:
         """What is being placed, one of KINDS, or nothing."""
         return self._kind
 
+    @property
+    def segment_id(self) -> str:
+        """The segment it is placed for, or nothing."""
+        return self._segment_id
+
     def begin(self, kind: str, segment_id: str) -> None:
         """Let the user place something for a segment."""
         self.end()
         one = self._coordinator.object_of(segment_id)
-        if kind == LASSO:
-            self._begin_lasso(one, segment_id)
+        self._marks = self._coordinator.marks
+        if kind in DRAWN:
+            color = self._coordinator.segmentation.GetSegmentation().GetSegment(segment_id).GetColor()
+            self._drawing.begin(DRAWN[kind], color, kind == LASSO, lambda curve: self._take(one, kind, curve))
         else:
-            self._coordinator.marks.place(one, kind, is_persistent=kind != MarkKind.BOX)
-        self._kind = kind
+            self._marks.place(one, kind, is_persistent=kind != MarkKind.BOX)
+        self._kind, self._segment_id = kind, segment_id
         self._on_change()
 
     def end(self) -> None:
-        """Give the mouse back to the views; a lasso is closed as it is."""
+        """Give the mouse back to the views."""
         self._interaction.SetCurrentInteractionMode(self._interaction.ViewTransform)
+        if self._kind in DRAWN:
+            self._stop()
 
     def close(self) -> None:
         """Watch nothing any more."""
+        self._leave()
         self._interaction.RemoveObserver(self._tag)
-        if self._lasso is not None:
-            slicer.mrmlScene.RemoveNode(self._lasso[1])
-            self._lasso = None
+        self._drawing.end()
 
-    def _begin_lasso(self, one: int, segment_id: str) -> None:
-        curve = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsClosedCurveNode", LASSO)
-        curve.SetSaveWithScene(False)
-        curve.CreateDefaultDisplayNodes()
-        color = self._coordinator.segmentation.GetSegmentation().GetSegment(segment_id).GetColor()
-        curve.GetDisplayNode().SetSelectedColor(*color)
-        self._lasso = one, curve
-        logic = slicer.modules.markups.logic()
-        logic.SetActiveList(curve)
-        logic.StartPlaceMode(False)
+    def _take(self, one: int, kind: str, curve) -> None:
+        """A line was drawn."""
+        self._follow()
+        if self._kind != kind:
+            return
+        if kind == LASSO:
+            self._marks.seeds.from_lasso(one, curve)
+        else:
+            self._marks.seeds.from_stroke(one, curve, kind == STROKE)
 
     def _on_mode(self) -> None:
-        if not self._kind or self._interaction.GetCurrentInteractionMode() == self._interaction.Place:
-            return
-        self._kind = ""
-        lasso, self._lasso = self._lasso, None
-        if lasso is not None:
-            self._later(lambda: self._finish(*lasso))
+        is_placing = self._interaction.GetCurrentInteractionMode() == self._interaction.Place
+        if self._kind and (self._kind in DRAWN or not is_placing):
+            self._stop()
+
+    def _stop(self) -> None:
+        self._drawing.end()
+        self._kind = self._segment_id = ""
+        self._later(self._tidy)
         self._on_change()
 
-    def _finish(self, one: int, curve) -> None:
-        if not slicer.mrmlScene.IsNodePresent(curve):
+    def _tidy(self) -> None:
+        """Outside of the events of its node, a box that was not finished can go."""
+        if self._kind != MarkKind.BOX and self._coordinator.marks is not None:
+            self._coordinator.marks.drop_unfinished()
+
+    def _follow(self) -> None:
+        """The image was read again, and the marks made anew: placing goes on with the new ones."""
+        if not self._kind or self._coordinator.marks is self._marks:
             return
-        if self._coordinator.marks is not None and curve.GetNumberOfDefinedControlPoints() > 0:
-            self._coordinator.marks.seed_from_curve(one, curve)
-        slicer.mrmlScene.RemoveNode(curve)
-        self._on_change()
+        kind, segment_id, segmentation = self._kind, self._segment_id, self._coordinator.segmentation
+        if segmentation is None or segmentation.GetSegmentation().GetSegment(segment_id) is None:
+            self.end()
+        else:
+            self.begin(kind, segment_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 from slicer.i18n import tr as _
 
+from ..logic.notebook import has_notes
 from ..logic.state import Phase, State
 from ..logic.viewing import find_slice_node
 from .shared import Shared, enable, set_silently
@@ -13,7 +14,7 @@ AXES = ("view", "i", "j", "k")
 
 
 class InputsPanel:
-    """Chooses the input when the user presses the button, never by itself."""
+    """Chooses the input when the user presses the button; by itself only one that a scene brings back with notes."""
 
     def __init__(self, shared: Shared) -> None:
         """Connect the widgets."""
@@ -36,10 +37,11 @@ class InputsPanel:
         enable(self._ui.beginButton, reason, _("Start to segment this image. Prompts saved in the scene come back."))
 
     def begin(self, *_args: object) -> None:
-        """Use the chosen image."""
+        """Use the chosen image; the first object is there to begin with."""
         node = self._ui.inputSelector.currentNode()
         if node is None:
             return
+        self._shared.placing.end()
         coordinator = self._shared.coordinator
         axis, segmentation = AXES[self._ui.axisCombo.currentIndex], self._ui.segmentationSelector.currentNode()
         view = self._ui.viewSelector.currentNode()
@@ -49,19 +51,25 @@ class InputsPanel:
             coordinator.choose_volume(node, slice_node=view, segmentation=segmentation)
         else:
             coordinator.choose_volume(node, "k" if axis == "view" else axis, segmentation=segmentation)
-        if coordinator.segmentation is not None:
-            self._ui.segmentationSelector.setCurrentNode(coordinator.segmentation)
         self._shared.viewing.update()
+        if coordinator.segmentation is None:
+            return
+        self._ui.segmentationSelector.setCurrentNode(coordinator.segmentation)
+        if coordinator.segmentation.GetSegmentation().GetNumberOfSegments() == 0:
+            self._shared.add_object()
         self._remember(node, axis)
 
     def recall(self) -> None:
-        """Select what the scene remembers."""
+        """Select what the scene remembers; if it has notes about that image, go on with them."""
         parameters = self._shared.parameters
         if parameters is None:
             return
         self._ui.inputSelector.setCurrentNode(parameters.inputBrowser or parameters.inputVolume)
         self._ui.segmentationSelector.setCurrentNode(parameters.segmentation)
         set_silently(self._ui.axisCombo, currentIndex=AXES.index(parameters.axis))
+        node = self._ui.inputSelector.currentNode()
+        if node is not None and self._shared.coordinator.stack is None and has_notes(node):
+            self.begin()
 
     def _remember(self, node, axis: str) -> None:
         parameters = self._shared.parameters

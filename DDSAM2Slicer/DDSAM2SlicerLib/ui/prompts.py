@@ -6,7 +6,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..core.prompts import FramePrompt
-from ..logic.placing import KINDS
+from ..logic.placing import KINDS, call_later
 from ..logic.state import Action, Phase, State
 from .shared import Shared, enable, set_silently
 
@@ -19,9 +19,8 @@ class PromptsPanel:
         self._shared, self._ui = shared, shared.ui
         self._keys: list[tuple[int, int]] = []
         self._drawn: object = None
-        self._segmentation: object = None
         self._ui.segmentsTable.setMRMLScene(slicer.mrmlScene)
-        self._ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._on_change)
+        self._ui.segmentsTable.connect("selectionChanged(QItemSelection,QItemSelection)", self._on_selection)
         self._ui.addObjectButton.connect("clicked()", self.add_object)
         self._ui.seedButton.connect("clicked()", self.seed)
         for kind in KINDS:
@@ -30,24 +29,21 @@ class PromptsPanel:
         self._ui.promptList.connect("itemClicked(QListWidgetItem*)", self._on_prompt)
         self._ui.removeButton.connect("clicked()", self.remove)
         self._ui.removeAllButton.connect("clicked()", self.remove_all)
+        self._ui.takeBackButton.connect("clicked()", self.take_back)
         self._ui.applyButton.connect("clicked()", self._on_apply)
 
     def update(self, state: State) -> None:
         """Draw the state."""
-        coordinator = self._shared.coordinator
-        if self._segmentation is not coordinator.segmentation:
-            self._segmentation = coordinator.segmentation
-            self._ui.segmentsTable.setSegmentationNode(self._segmentation)
+        segmentation = self._shared.coordinator.segmentation
+        if self._ui.segmentsTable.segmentationNode() is not segmentation:
+            self._ui.segmentsTable.setSegmentationNode(segmentation)
         self._update_list()
         self._update_placing(state)
         self._update_buttons(state)
 
     def add_object(self, *_args: object) -> None:
         """Add a segment and select it."""
-        segmentation = self._shared.coordinator.segmentation.GetSegmentation()
-        name = _("Object {number}").format(number=segmentation.GetNumberOfSegments() + 1)
-        one = self._shared.coordinator.add_object(name)
-        self._ui.segmentsTable.setSelectedSegmentIDs([self._shared.coordinator.notes.segment_ids[one]])
+        self._shared.add_object()
         self.update(self._shared.coordinator.state)
 
     def place(self, kind: str) -> None:
@@ -65,7 +61,8 @@ class PromptsPanel:
         """Make the selected segment on the current frame a prompt."""
         if self._shared.ensure_ready():
             coordinator = self._shared.coordinator
-            coordinator.marks.seed_from_segment(coordinator.object_of(self._shared.segment_id), coordinator.state.frame)
+            one = coordinator.object_of(self._shared.segment_id)
+            coordinator.marks.seeds.from_segment(one, coordinator.state.frame)
 
     def remove(self, *_args: object) -> None:
         """Remove the selected prompts."""
@@ -77,11 +74,36 @@ class PromptsPanel:
         """Remove all prompts."""
         self._shared.coordinator.set_prompts(self._shared.coordinator.notes.prompts.without())
 
+    def take_back(self, *_args: object) -> None:
+        """Make the prompts what they were before the last step."""
+        notes = self._shared.coordinator.notes
+        if notes is not None and notes.history.last is not None:
+            self._shared.coordinator.set_prompts(notes.history.last)
+
     def _button(self, kind: str):
         return getattr(self._ui, f"{kind}Button")
 
     def _on_change(self, *_args: object) -> None:
         self.update(self._shared.coordinator.state)
+
+    def _on_selection(self, *_args: object) -> None:
+        """What is being placed is for the newly selected segment; prompts of deleted ones go."""
+        placing, chosen = self._shared.placing, self._shared.segment_id
+        if placing.kind and not chosen:
+            placing.end()
+        elif placing.kind and placing.segment_id != chosen:
+            placing.begin(placing.kind, chosen)
+        call_later(self._forget_deleted)  # while a table is being filled, segments may seem to be missing
+        self._on_change()
+
+    def _forget_deleted(self) -> None:
+        coordinator = self._shared.coordinator
+        if coordinator.segmentation is None or coordinator.state.phase is not Phase.IDLE:
+            return
+        segmentation = coordinator.segmentation.GetSegmentation()
+        if any(segmentation.GetSegment(known) is None for known in coordinator.notes.segment_ids.values()):
+            coordinator.show_frame(coordinator.state.frame)
+            self.update(coordinator.state)
 
     def _on_prompt(self, *_args: object) -> None:
         row = self._ui.promptList.currentRow
@@ -111,8 +133,10 @@ class PromptsPanel:
         tips = {
             "positive": _("Click on the object, as often as you like (key 1)."),
             "negative": _("Click beside the object, where the preview is wrong (key 2)."),
-            "box": _("Click on two corners around the object (key 3)."),
-            "lasso": _("Draw around the object; a double click closes the outline (key 4)."),
+            "box": _("Click on two corners around the object; replaces its box on this frame (key 3)."),
+            "lasso": _("Hold the left button and draw around the object: exactly this is it on this frame (key 4)."),
+            "stroke": _("Hold the left button and draw over the object; the stroke becomes points (key 5)."),
+            "negativeStroke": _("Hold the left button and draw over what is not the object (key 6)."),
         }
         for kind in KINDS:
             enable(self._button(kind), reason, tips[kind])
@@ -128,7 +152,10 @@ class PromptsPanel:
         nothing = "" if self._keys else _("There is no prompt.")
         row = ui.promptList.currentRow
         no_row = "" if 0 <= row < len(self._keys) else _("Select a prompt in the list.")
-        enable(ui.removeButton, nothing or no_row, _("Remove the selected prompts."))
+        enable(ui.removeButton, nothing or no_row, _("Remove what the selected line of the list says."))
+        notes = self._shared.coordinator.notes
+        no_step = "" if notes is not None and notes.history.last is not None else _("There is no step to take back.")
+        enable(ui.takeBackButton, no_step, _("Take the last change of the prompts back (key X)."))
         enable(ui.removeAllButton, nothing, _("Remove all prompts of all objects."))
         preview = self._shared.coordinator.preview
         has_preview = preview is not None and preview.result is not None

@@ -12,6 +12,22 @@ STRIP_WIDTH, STRIP_HEIGHT, MARK_HEIGHT = 400, 48, 4
 COLORS = {"bar": "#4477aa", "settled": "#222222", "current": "#ee6677"}  # told apart by place and form as well
 
 
+class StripClicks(qt.QObject):
+    """Watches the mouse on the strip, which is a picture and has no signal for it."""
+
+    def __init__(self, strip, on_share) -> None:
+        """Watch a label; ``on_share`` is given where it was pressed, from 0 on the left to 1 on the right."""
+        super().__init__()
+        self._strip, self._on_share = strip, on_share
+        strip.installEventFilter(self)
+
+    def eventFilter(self, _watched, event) -> bool:
+        """Called by Qt before the label sees an event."""
+        if event.type() == qt.QEvent.MouseButtonPress:
+            self._on_share(event.pos().x() / max(self._strip.width, 1))
+        return False
+
+
 class ReviewPanel:
     """Leads the user through the frames."""
 
@@ -19,6 +35,7 @@ class ReviewPanel:
         """Connect the widgets."""
         self._shared, self._ui = shared, shared.ui
         self._drawn: object = None
+        self._clicks = StripClicks(self._ui.scoreStrip, self._on_strip)
         self._ui.frameSlider.connect("valueChanged(int)", self._on_slider)
         self._ui.nextButton.connect("clicked()", self.go_to_next)
         self._ui.lockButton.connect("clicked()", self.toggle_lock)
@@ -81,6 +98,11 @@ class ReviewPanel:
 
     def _on_slider(self, frame: int) -> None:
         self._shared.viewing.show(int(frame))
+
+    def _on_strip(self, share: float) -> None:
+        num_frames = self._shared.coordinator.state.num_frames
+        if num_frames > 0:
+            self._shared.viewing.show(min(int(share * num_frames), num_frames - 1))
 
     def _draw(self, state: State) -> None:
         """Draw strip and text, if there is news."""

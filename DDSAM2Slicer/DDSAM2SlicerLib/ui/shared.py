@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from ..core.settings import EngineSettings
 from ..logic.coordinator import Coordinator
 from ..logic.model_list import ModelList
@@ -54,6 +56,14 @@ class Shared:
         known = list(node.GetSegmentation().GetSegmentIDs())
         chosen = [one for one in selected if one in known] or (known if len(known) == 1 else [])
         return chosen[0] if chosen else ""
+
+    def add_object(self) -> None:
+        """Add a segment and select it."""
+        count = self.coordinator.segmentation.GetSegmentation().GetNumberOfSegments()
+        one = self.coordinator.add_object(_("Object {number}").format(number=count + 1))
+        if self.ui.segmentsTable.segmentationNode() is not self.coordinator.segmentation:
+            self.ui.segmentsTable.setSegmentationNode(self.coordinator.segmentation)
+        self.ui.segmentsTable.setSelectedSegmentIDs([self.coordinator.notes.segment_ids[one]])
 
     def segment_name(self, object_id: int) -> str:
         """Name of the segment that shows an object."""

@@ -29,6 +29,9 @@ KEYS = {
     "2": "negativeButton",
     "3": "boxButton",
     "4": "lassoButton",
+    "5": "strokeButton",
+    "6": "negativeStrokeButton",
+    "X": "takeBackButton",
     "P": "propagateButton",
     "U": "updateButton",
     "N": "nextButton",
@@ -128,7 +131,7 @@ class Panel:
         for key, name in KEYS.items() if window is not None else ():
             button = getattr(self.ui, name)
             shortcut = qt.QShortcut(qt.QKeySequence(key), window)
-            shortcut.connect("activated()", lambda button=button: button.click())  # a disabled button does nothing
+            shortcut.connect("activated()", lambda button=button: self._press(button))
             self._shortcuts.append(shortcut)
         self.shared.viewing.update()
         self.update(self.coordinator.state)  # segments may have been added or removed elsewhere
@@ -149,6 +152,13 @@ class Panel:
         self.shared.placing.close()
         self.shared.viewing.close()
         self.coordinator.close()
+
+    def _press(self, button: Any) -> None:
+        """A key was pressed; that of the button Stop ends placing before it ends anything else."""
+        if button is self.ui.stopButton and self.shared.placing.kind:
+            self.shared.placing.end()
+        else:
+            button.click()  # a disabled button does nothing
 
     def _on_placing(self) -> None:
         self.prompts.update(self.coordinator.state)

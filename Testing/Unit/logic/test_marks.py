@@ -135,9 +135,9 @@ def test_a_painted_frame_becomes_a_mask_prompt(on_clip):
     painted[5:9, 6:12] = True
     space.target.begin(space.notes.segment_ids)
     space.target.write(4, {1: painted})
-    on_clip.marks.seed_from_segment(1, 4)
+    on_clip.marks.seeds.from_segment(1, 4)
     assert on_clip.notes.prompts == EMPTY.with_mask(1, 4, painted)
-    on_clip.marks.seed_from_segment(1, 5)
+    on_clip.marks.seeds.from_segment(1, 5)
     assert "is empty on frame 5" in on_clip.state.error
 
 
@@ -145,12 +145,12 @@ def test_a_painted_frame_becomes_a_mask_prompt(on_clip):
 def test_a_lasso_becomes_a_mask_prompt_on_its_frame(request, input_name, frame):
     coordinator = request.getfixturevalue(input_name)
     curve = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsClosedCurveNode", "lasso")
-    coordinator.marks.seed_from_curve(1, curve)
-    assert "0 points; three or more are needed" in coordinator.state.error
+    coordinator.marks.seeds.from_lasso(1, curve)
+    assert "The lasso encloses nothing. Hold the left mouse button" in coordinator.state.error
     curve.SetCurveTypeToLinear()
     for x, y in [(4.5, 6.5), (12.5, 6.5), (12.5, 10.5), (4.5, 10.5)]:
         curve.AddControlPointWorld(*ras_of(coordinator, frame, x, y))
-    coordinator.marks.seed_from_curve(1, curve)
+    coordinator.marks.seeds.from_lasso(1, curve)
     mask = coordinator.notes.prompts.get(1, frame).mask
     expected = np.zeros(mask.shape, bool)
     expected[7:11, 5:13] = True

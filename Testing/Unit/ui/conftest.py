@@ -47,6 +47,7 @@ def with_qt(stand_in, booted, monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer.i18n", i18n)
     window = stand_in.Dressed(stand_in.QtWidgets.QMainWindow())
     monkeypatch.setattr(slicer.util, "mainWindow", lambda: window)
+    monkeypatch.setattr(slicer.app, "layoutManager", lambda: None, raising=False)  # no slice views to draw in
     stand_in.PROBLEMS.clear()
     yield stand_in
     for name in [name for name in sys.modules if name.startswith("DDSAM2SlicerLib.ui")]:

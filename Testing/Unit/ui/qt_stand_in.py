@@ -162,6 +162,7 @@ def create_module():
     """The module ``qt``."""
     qt = ModuleType("qt")
     qt.QPixmap, qt.QPainter, qt.QColor = QtGui.QPixmap, QtGui.QPainter, QtGui.QColor
+    qt.QObject, qt.QEvent = QtCore.QObject, QtCore.QEvent
     qt.QTimer = lambda: Dressed(QtCore.QTimer())
     qt.QTimer.singleShot = QtCore.QTimer.singleShot
     qt.QKeySequence, qt.QFileDialog = QtGui.QKeySequence, FileDialog

@@ -1,10 +1,14 @@
 """A real slice view of Slicer's libraries, in a window that is not shown, with a mouse."""
 
+from itertools import count
+from types import SimpleNamespace
+
 import slicer
 import vtk
 
 MANAGERS = ("vtkMRMLMarkupsDisplayableManager", "vtkMRMLSegmentationsDisplayableManager2D")
 SIZE = (480, 400)
+NUMBERS = count(1)  # for names: a second view of the same name would stay empty
 
 
 class SliceView:
@@ -16,7 +20,7 @@ class SliceView:
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(booted.application_logic)
         self.logic.SetMRMLScene(booted.scene)
-        self.node = self.logic.AddSliceNode(name)
+        self.node = self.logic.AddSliceNode(f"{name} {next(NUMBERS)}")
         self.window, self.renderer = vtk.vtkRenderWindow(), vtk.vtkRenderer()
         self.window.SetOffScreenRendering(1)
         self.window.SetNumberOfLayers(2)
@@ -24,6 +28,7 @@ class SliceView:
         self.window.AddRenderer(self.renderer)
         self.mouse = vtk.vtkGenericRenderWindowInteractor()
         self.mouse.SetRenderWindow(self.window)
+        self.mouse.SetInteractorStyle(vtk.vtkInteractorStyleUser())  # VTK's default one would swallow releases
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(booted.application_logic)
         for name in MANAGERS:
@@ -51,6 +56,29 @@ class SliceView:
         self.image.GetProperty().SetDisplayLocationToBackground()
         self.renderer.AddViewProp(self.image)
 
+    def xy_of(self, ras):
+        """Place of a point in the window, in pixels from below."""
+        ras_to_xy = vtk.vtkMatrix4x4()
+        vtk.vtkMatrix4x4.Invert(self.node.GetXYToRAS(), ras_to_xy)
+        return tuple(round(value) for value in ras_to_xy.MultiplyPoint((*ras, 1.0))[:2])
+
+    def happen(self, event, xy, shift=0):
+        """Let the mouse do something somewhere."""
+        self.mouse.SetEventInformation(*xy, 0, shift, chr(0), 0, None)
+        self.mouse.InvokeEvent(event)
+
+    def click(self, xy):
+        """Go somewhere and click."""
+        self.drag(xy)
+
+    def drag(self, *places):
+        """Press the left button at the first place, and release it at the last."""
+        for event in ("EnterEvent", "MouseMoveEvent", "LeftButtonPressEvent"):
+            self.happen(event, places[0])
+        for xy in places[1:]:
+            self.happen("MouseMoveEvent", xy)
+        self.happen("LeftButtonReleaseEvent", places[-1])
+
     def picture(self):
         """What the window shows."""
         self.window.Render()
@@ -59,3 +87,20 @@ class SliceView:
         grab.ReadFrontBufferOff()
         grab.Update()
         return grab.GetOutput()
+
+
+class Layout:
+    """Stands for Slicer's layout manager: which slice views there are."""
+
+    def __init__(self, views):
+        """Know them all."""
+        self._views = {view.node.GetName(): view for view in views}
+
+    def sliceViewNames(self):  # noqa: N802 (Slicer's name)
+        return tuple(self._views)
+
+    def sliceWidget(self, name):  # noqa: N802
+        view = self._views[name]
+        return SimpleNamespace(
+            mrmlSliceNode=lambda: view.node, sliceView=lambda: SimpleNamespace(interactor=lambda: view.mouse)
+        )

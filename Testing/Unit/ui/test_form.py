@@ -23,7 +23,7 @@ CLASSES = {
     "Strip": {"QLabel"},
     "Table": {"qMRMLSegmentsTableView"},
 }
-KINDS = ("positive", "negative", "box", "lasso")
+KINDS = ("positive", "negative", "box", "stroke", "negativeStroke", "lasso")
 
 
 def form_classes():

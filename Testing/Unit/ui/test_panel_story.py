@@ -20,7 +20,6 @@ def begin(panel, node):
     panel.ui.inputSelector.setCurrentNode(node)
     panel.ui.axisCombo.currentIndex = 3
     panel.ui.beginButton.click()
-    panel.ui.addObjectButton.click()
     panel.shared.viewing.show(FRAME)
 
 
@@ -56,9 +55,8 @@ def test_a_volume_is_used_when_the_button_is_pressed_and_a_segmentation_is_creat
     assert panel.coordinator.stack.num_frames == 16
     assert panel.ui.segmentationSelector.currentNode() is panel.coordinator.segmentation
     assert not panel.ui.boxButton.enabled
+    assert panel.ui.boxButton.toolTip == "The slice view shows no frame of the input."
     panel.shared.viewing.show(FRAME)
-    assert panel.ui.boxButton.toolTip == "Add an object first."
-    panel.ui.addObjectButton.click()
     assert panel.ui.boxButton.enabled
     assert "two corners" in panel.ui.boxButton.toolTip
     assert panel.ui.propagateButton.toolTip == "Give at least one point, box or mask on one frame."
@@ -85,21 +83,6 @@ def test_nothing_is_placed_when_the_installation_is_refused(make_panel, a_volume
     assert panel.ui.statusLabel.text == "Nothing was installed."
     panel.ui.boxButton.click()
     assert len(panel.installs) == 2
-
-
-def test_a_lasso_becomes_a_mask_prompt_in_the_list(on_volume, stand_in):
-    on_volume.ui.lassoButton.click()
-    (curve,) = slicer.util.getNodesByClass("vtkMRMLMarkupsClosedCurveNode")
-    source, index = on_volume.coordinator.stack.source_of(FRAME)
-    for x, y in ((8, 8), (20, 8), (20, 20), (8, 20)):
-        curve.AddControlPointWorld(*(source.pixel_to_ras(index) @ [x, y, 0, 1])[:3])
-    on_volume.ui.lassoButton.click()
-    stand_in.application.processEvents()
-    mask = on_volume.coordinator.notes.prompts.get(1, FRAME).mask
-    assert mask[14, 14]
-    assert not mask[2, 2]
-    assert slicer.util.getNodesByClass("vtkMRMLMarkupsClosedCurveNode") == []
-    assert stand_in.bare(on_volume.ui.promptList).item(0).text() == "Object 1, 8: mask"
 
 
 def test_an_empty_segment_is_no_seed_and_the_panel_says_so(on_volume):
@@ -258,9 +241,17 @@ def test_keys_work_only_while_the_module_is_shown(on_volume, stand_in):
     window = stand_in.bare(slicer.util.mainWindow())
     on_volume.enter()
     keys = window.findChildren(stand_in.QtGui.QShortcut)
-    assert len(keys) == 11
-    next(key for key in keys if key.key().toString() == "3").activated.emit()
-    assert on_volume.shared.placing.kind == "box"
+    assert len(keys) == 14
+
+    def press(name):
+        next(key for key in keys if key.key().toString() == name).activated.emit()
+
+    for name, kind in (("3", "box"), ("4", "lasso"), ("5", "stroke"), ("6", "negativeStroke")):
+        press(name)
+        assert on_volume.shared.placing.kind == kind
+    press("Esc")
+    assert on_volume.shared.placing.kind == ""
+    press("1")
     on_volume.exit()
     assert window.findChildren(stand_in.QtGui.QShortcut) == []
     assert on_volume.shared.placing.kind == ""
@@ -300,3 +291,70 @@ def test_another_image_gets_another_segmentation_and_the_first_one_finds_its_own
     on_volume.ui.beginButton.click()
     assert on_volume.coordinator.segmentation is first
     assert on_volume.coordinator.notes.prompts.frames() == (FRAME,)
+
+
+def test_another_object_is_added_and_selected(on_volume):
+    assert on_volume.shared.segment_id == on_volume.coordinator.notes.segment_ids[1]
+    on_volume.ui.addObjectButton.click()
+    assert on_volume.shared.segment_id == on_volume.coordinator.notes.segment_ids[2]
+    assert on_volume.shared.segment_name(2) == "Object 2"
+
+
+def test_a_segmentation_with_segments_gets_no_further_object(on_volume, a_volume):
+    on_volume.ui.beginButton.click()
+    assert list(on_volume.coordinator.segmentation.GetSegmentation().GetSegmentIDs()) == [on_volume.shared.segment_id]
+
+
+def test_a_loaded_scene_goes_on_where_it_was_saved_without_a_click(make_panel, make_memory, a_volume, make, tmp_path):
+    memory = make_memory(axis="k")
+    panel = make_panel(parameters=memory)
+    begin(panel, a_volume)
+    prompts = panel.coordinator.notes.prompts.with_box(1, FRAME, Box(2, 2, 9, 9))
+    panel.coordinator.set_prompts(prompts)
+    panel.coordinator.add_object("another")
+    make.reload(tmp_path)
+    assert panel.coordinator.stack is None
+    panel.recall(make_memory(axis="k", inputVolume=slicer.util.getNode("image")))
+    assert panel.coordinator.notes.prompts == prompts
+    assert len(slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")) == 1
+    assert panel.ui.promptList.count == 1
+    assert panel.ui.segmentationSelector.currentNode() is panel.coordinator.segmentation
+
+
+def test_a_clip_with_notes_is_taken_up_but_nothing_else_and_never_while_there_is_an_input(
+    make_panel, make_memory, a_clip, a_volume
+):
+    panel = make_panel()
+    panel.recall(make_memory(inputVolume=a_volume))
+    assert panel.coordinator.stack is None  # the scene knows nothing about this image
+    begin(panel, a_clip[1])
+    panel.coordinator.set_prompts(panel.coordinator.notes.prompts.with_box(1, FRAME, Box(2, 2, 9, 9)))
+    stack = panel.coordinator.stack
+    panel.recall(make_memory(inputVolume=a_volume))
+    assert panel.coordinator.stack is stack
+    panel.coordinator.release_input()
+    panel.recall(make_memory(inputBrowser=a_clip[1]))
+    assert panel.coordinator.notes.prompts.frames() == (FRAME,)
+
+
+@pytest.mark.filterwarnings("ignore:.*QMouseEvent.pos")  # the only name that Qt 5 has too
+def test_a_click_into_the_strip_goes_to_that_frame(on_volume, stand_in):
+    from PySide6 import QtCore, QtTest
+
+    strip = stand_in.bare(on_volume.ui.scoreStrip)
+    strip.resize(320, 48)  # 20 pixels for each of 16 frames
+    for x, frame in ((50, 2), (319, 15), (0, 0)):
+        QtTest.QTest.mouseClick(strip, QtCore.Qt.MouseButton.LeftButton, pos=QtCore.QPoint(x, 20))
+        assert on_volume.coordinator.state.frame == frame
+
+
+def test_the_last_change_of_the_prompts_is_taken_back(on_volume, a_phantom):
+    assert on_volume.ui.takeBackButton.toolTip == "There is no step to take back."
+    give_box(on_volume, a_phantom.labels)
+    on_volume.ui.removeAllButton.click()
+    assert on_volume.coordinator.notes.prompts.frames() == ()
+    on_volume.ui.takeBackButton.click()
+    assert on_volume.coordinator.notes.prompts.frames() == (FRAME,)
+    on_volume.ui.takeBackButton.click()
+    assert on_volume.coordinator.notes.prompts.frames() == ()
+    assert not on_volume.ui.takeBackButton.enabled

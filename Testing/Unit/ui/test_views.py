@@ -36,8 +36,8 @@ def test_prompts_and_the_answer_to_them_are_drawn_over_the_image(make_panel, boo
     ui.viewSelector.setCurrentNode(view.node)
     ui.inputSelector.setCurrentNode(volume)
     ui.beginButton.click()
-    coordinator.add_object("organ", (1.0, 0.3, 0.0))  # as from a script; the panel sees it when it is shown again
-    panel.enter()
+    segmentation = coordinator.segmentation.GetSegmentation()
+    segmentation.GetNthSegment(0).SetColor(1.0, 0.3, 0.0)  # its prompts follow
     panel.shared.viewing.show(FRAME)
     assert coordinator.state.frame == FRAME
     assert num_coloured(view.picture()) == 0
