@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import slicer
 
 from ..mrml import markups
-from .mark_parts import MarkKind, style_display
+from .mark_parts import MarkKind, color_display, style_display
 from .notebook import Notebook
 from .stacks import Stack
 
@@ -80,7 +80,8 @@ class MarkNodes:
         node.SetSaveWithScene(False)
         node.CreateDefaultDisplayNodes()
         markups.label_point_node(node, object_id, kind != MarkKind.NEGATIVE)
-        style_display(node.GetDisplayNode(), segment.GetColor(), kind)
+        style_display(node.GetDisplayNode(), kind)
+        color_display(node.GetDisplayNode(), segment.GetColor())
         self.by_key[key] = node
         if kind == NEW_BOX:
             self._observe(node, node.PointPositionDefinedEvent, lambda: self._call_corner(node))
@@ -119,7 +120,7 @@ class MarkNodes:
                 segment = self._segment_of(one)
                 is_shown = segment is not None and self._is_visible(one)
                 if segment is not None:
-                    style_display(node.GetDisplayNode(), segment.GetColor(), kind)
+                    color_display(node.GetDisplayNode(), segment.GetColor())
                 if not is_box(kind):
                     self._hide_other_times(node)
                 elif kind != NEW_BOX:

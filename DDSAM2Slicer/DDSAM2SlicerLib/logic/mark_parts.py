@@ -14,6 +14,8 @@ from ..core.prompts import FramePrompt, Point
 
 SAME_PLACE = 1e-3
 """Marks nearer to each other than this, in mm or pixels, are at the same place."""
+BOX_GLYPH_SCALE, BOX_LINE_THICKNESS, BOX_HANDLE_SCALE = 1.0, 0.6, 1.5
+"""The middle of a box must not look like a point on the object, nor its handles hide the image."""
 
 
 class MarkKind(StrEnum):
@@ -80,13 +82,20 @@ def places_along(line: Sequence[Sequence[float]], gap: float, most: int) -> list
     return places
 
 
-def style_display(display, color: tuple[float, float, float], kind: str) -> None:
-    """The segment's colour; a plus on the object, a square beside it, so that colour is not needed."""
+def color_display(display, color: tuple[float, float, float]) -> None:
+    """Show a mark in the colour of its segment."""
     display.SetColor(*color)
     display.SetSelectedColor(*color)
+
+
+def style_display(display, kind: str) -> None:
+    """A plus on the object, a minus beside it, an outline around it, so that colour is not needed."""
     display.SetPointLabelsVisibility(False)
     if kind.startswith(MarkKind.BOX):
         display.SetPropertiesLabelVisibility(False)
         display.SetFillVisibility(False)
+        display.SetGlyphScale(BOX_GLYPH_SCALE)
+        display.SetLineThickness(BOX_LINE_THICKNESS)
+        display.SetInteractionHandleScale(BOX_HANDLE_SCALE)
     else:
-        display.SetGlyphType(display.Cross2D if kind == MarkKind.POSITIVE else display.Square2D)
+        display.SetGlyphType(display.ThickCross2D if kind == MarkKind.POSITIVE else display.Dash2D)

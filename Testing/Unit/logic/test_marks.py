@@ -6,7 +6,7 @@ import pytest
 from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 
 slicer = pytest.importorskip("slicer", reason="real MRML needs the slicer-core wheel: pip install '.[slicer]'")
-from DDSAM2SlicerLib.logic.mark_parts import MarkKind  # noqa: E402 (needs slicer)
+from DDSAM2SlicerLib.logic.mark_parts import MarkKind, places_along  # noqa: E402 (needs slicer)
 
 EMPTY = PromptSet.empty()
 
@@ -155,3 +155,47 @@ def test_a_lasso_becomes_a_mask_prompt_on_its_frame(request, input_name, frame):
     expected = np.zeros(mask.shape, bool)
     expected[7:11, 5:13] = True
     np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(("input_name", "frame"), [("on_volume", 5), ("on_clip", 7), ("on_series", 4 * 6 + 1)])
+def test_a_new_box_belongs_to_the_frame_on_which_it_is_finished(request, input_name, frame):
+    coordinator = request.getfixturevalue(input_name)
+    coordinator.marks.place(1, MarkKind.BOX)
+    (roi,) = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
+    coordinator.show_frame(frame)  # the user scrolls before clicking
+    roi.AddControlPointWorld(*ras_of(coordinator, frame, 12, 14))
+    assert coordinator.notes.prompts == EMPTY
+    with_one_corner = coordinator.state.error
+    roi.SetSize(8, 8, 8)
+    roi.InvokeEvent(roi.PointPositionDefinedEvent)
+    assert coordinator.notes.prompts.frames() == (frame,)
+    assert with_one_corner == ""
+    coordinator.show_frame(frame)
+    assert roi.GetDisplayVisibility()
+
+
+@pytest.mark.parametrize("input_name", ["on_volume", "on_clip", "on_series"])
+def test_a_stroke_becomes_points_on_the_frame_shown(request, input_name):
+    coordinator = request.getfixturevalue(input_name)
+    frame = coordinator.state.frame
+    curve = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsCurveNode", "stroke")
+    for x in (4, 10, 16):
+        curve.AddControlPointWorld(*ras_of(coordinator, frame, x, 9))
+    coordinator.marks.seeds.from_stroke(1, curve, is_positive=True)
+    assert coordinator.notes.prompts.frames() == (frame,)
+    places = [(point.x, point.y) for point in coordinator.notes.prompts.get(1, frame).points]
+    np.testing.assert_allclose(places, [(6, 9), (10, 9), (14, 9)], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ([(5, 5)], [(5, 5)]),  # a click
+        ([(0, 0), (3, 0)], [(1.5, 0)]),  # too short for two
+        ([(0, 0), (4, 0), (4, 4)], [(2, 0), (4, 2)]),  # round a corner
+        ([(0, 0), (0, 80)], [(0, 5 + 10 * part) for part in range(8)]),  # no more than eight
+        ([(1, 1), (1, 1), (1, 1)], [(1, 1)]),  # the mouse stood still
+    ],
+)
+def test_points_of_a_stroke_are_evenly_spaced(line, expected):
+    assert places_along(line, gap=4, most=8) == expected

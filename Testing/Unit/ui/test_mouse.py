@@ -275,3 +275,33 @@ def test_drawing_ends_with_the_module_and_with_another_way_of_placing(at_work):
         draw(at_work, (20, 20), (60, 20), (60, 70), (20, 70))
         assert prompt_of(at_work) is None or prompt_of(at_work).mask is None
         assert not at_work.ui.lassoButton.checked
+
+
+def test_a_side_of_the_box_is_dragged(at_work):
+    at_work.coordinator.set_prompts(at_work.coordinator.notes.prompts.with_box(1, FRAME, Box(20, 30, 70, 90)))
+    at_work.slice_view.picture()
+    at_work.slice_view.drag(*(xy_of(at_work, x, 60) for x in (70, 75, 80)))
+    box = prompt_of(at_work).box
+    assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx((20, 30, 80, 90), abs=0.5)
+
+
+def test_the_answer_is_drawn_where_the_point_was_placed(at_work):
+    at_work.coordinator.segmentation.GetSegmentation().GetNthSegment(0).SetColor(1.0, 0.3, 0.0)
+    at_work.ui.positiveButton.click()
+    at_work.slice_view.click(xy_of(at_work, *middle_of(at_work.phantom.labels[FRAME] == 1)))
+    with_point = num_orange(at_work.slice_view.picture())
+    assert with_point > 0
+    at_work.loop.until_idle()
+    assert num_orange(at_work.slice_view.picture()) > with_point + 20
+    at_work.ui.takeBackButton.click()
+    assert num_orange(at_work.slice_view.picture()) < with_point
+
+
+def test_points_on_and_beside_the_object_differ_in_more_than_colour(at_work):
+    prompts = at_work.coordinator.notes.prompts.with_point(1, FRAME, Point(40, 40))
+    at_work.coordinator.set_prompts(prompts.with_point(1, FRAME, Point(60, 40, positive=False)))
+    displays = [node.GetDisplayNode() for node in slicer.util.getNodesByClass("vtkMRMLMarkupsFiducialNode")]
+    assert sorted(display.GetGlyphTypeAsString(display.GetGlyphType()) for display in displays) == [
+        "Dash2D",
+        "ThickCross2D",
+    ]
