@@ -32,7 +32,8 @@ SIZE, HALF, THIRD = (560, 400), (278, 400), (184, 400)
 RIGHT, LEFT, BLOOD = (0.9, 0.3, 0.25), (0.25, 0.6, 0.9), (0.95, 0.75, 0.2)
 SLICE, FAR_SLICE, LUNGS = 16, 25, (10, 31)
 LUNG_BOXES = {1: Box(60, 36, 104, 95), 2: Box(17, 32, 66, 96)}
-MISSING_PX = (38, 44)  # in the left lung; the box alone gives the heart beside it
+LUNG_PX, HEART_PX = (38, 44), (58, 77)
+"""(column, row) in the left lung, and in the heart beside it, which its box alone gives."""
 FRAMES = (7, 14, 21)
 LINES, AREA = 300, 4000
 """Pixels that the lines of prompts and curves have at least, and those that an overlay has."""
@@ -73,25 +74,30 @@ def a_heart_beat(make):
     return browser
 
 
-def begin(panel, node, view, objects):
+def begin(panel, view, choose, objects):
+    """Choose the input and its objects as from a script, so that they have their names from the beginning."""
     panel.ui.viewSelector.setCurrentNode(view.node)
-    panel.ui.inputSelector.setCurrentNode(node)
-    panel.ui.beginButton.click()
-    segmentation = panel.coordinator.segmentation.GetSegmentation()
-    for number, (name, color) in enumerate(objects.items()):
-        if number < segmentation.GetNumberOfSegments():  # the first one is there from the beginning
-            segmentation.GetNthSegment(number).SetName(name)
-            segmentation.GetNthSegment(number).SetColor(*color)
-        else:
-            panel.coordinator.add_object(name, color)
+    choose(panel.coordinator)
+    for name, color in objects.items():
+        panel.coordinator.add_object(name, color)
     panel.enter()
 
 
-def set_boxes(panel, frame, boxes):
-    prompts = panel.coordinator.notes.prompts
+def click(panel, view, frame, *places):
+    """Click into a view, at pixels of a frame."""
+    view.picture()  # a view that was never drawn takes no clicks
+    for x, y in places:
+        view.click(view.xy_of(place_of(panel, frame, x, y)))
+
+
+def draw_boxes(panel, view, frame, boxes):
+    """Two clicks for each object."""
     for one, box in boxes.items():
-        prompts = prompts.with_box(one, frame, box)
-    panel.coordinator.set_prompts(prompts)
+        panel.ui.segmentsTable.setSelectedSegmentIDs([panel.coordinator.notes.segment_ids[one]])
+        panel.ui.boxButton.click()
+        click(panel, view, frame, (box.x0, box.y0), (box.x1, box.y1))
+        found = panel.coordinator.notes.prompts.get(one, frame).box
+        assert (found.x0, found.y0, found.x1, found.y1) == pytest.approx((box.x0, box.y0, box.x1, box.y1), abs=0.5)
     for node in slicer.util.getNodesByClass("vtkMRMLMarkupsROINode"):
         node.GetDisplayNode().SetHandlesInteractive(False)  # they hide the image
 
@@ -123,24 +129,24 @@ def test_a_volume_step_by_step(make_panel, booted, a_chest, folder):
     large, axial, coronal = views
     panel = make_panel(DEFAULT_MODEL)
     ui = panel.ui
-    begin(panel, a_chest, large, {"right lung": RIGHT, "left lung": LEFT})
+    begin(panel, large, lambda desk: desk.choose_volume(a_chest), {"right lung": RIGHT, "left lung": LEFT})
     panel.shared.viewing.show(SLICE)
     assert num_tinted(picture_of_view(large), RIGHT) == num_tinted(picture_of_view(large), LEFT) == 0
 
-    set_boxes(panel, SLICE, LUNG_BOXES)
+    draw_boxes(panel, large, SLICE, LUNG_BOXES)
     prompt = picture_of_view(large, f"slice {SLICE}")
     assert min(num_tinted(prompt, RIGHT), num_tinted(prompt, LEFT)) > LINES
 
     panel.loop.until_idle()
     assert num_tinted(picture_of_view(large), RIGHT) > num_tinted(prompt, RIGHT) + AREA
-    assert not panel.coordinator.preview.masks[2][MISSING_PX[::-1]]
-    ui.segmentsTable.setSelectedSegmentIDs([panel.coordinator.notes.segment_ids[2]])
-    ui.positiveButton.click()
-    points = slicer.util.getNode(slicer.modules.markups.logic().GetActiveListID())
-    points.AddControlPointWorld(*place_of(panel, SLICE, *MISSING_PX))
+    answer = panel.coordinator.preview.masks[2]
+    assert (answer[HEART_PX[::-1]], answer[LUNG_PX[::-1]]) == (True, False)
+    ui.positiveButton.click()  # for the object that is selected, the left lung
+    click(panel, large, SLICE, LUNG_PX)
     click_button(panel, ui.positiveButton)
     preview = picture_of_view(large, f"slice {SLICE}")
-    assert panel.coordinator.preview.masks[2][MISSING_PX[::-1]]
+    answer = panel.coordinator.preview.masks[2]
+    assert (answer[HEART_PX[::-1]], answer[LUNG_PX[::-1]]) == (False, True)
     assert num_tinted(preview, LEFT) > num_tinted(prompt, LEFT) + AREA
 
     ui.keepLargestCheck.checked = True
@@ -195,7 +201,7 @@ def test_a_time_series_step_by_step(make_panel, booted, a_heart_beat, folder):
     ui = panel.ui
     for view in (large, narrow):
         view.show(volume)
-    begin(panel, a_heart_beat, large, {"left ventricle": BLOOD})
+    begin(panel, large, lambda desk: desk.choose_sequence(a_heart_beat), {"left ventricle": BLOOD})
     center = place_of(panel, 0, (VENTRICLE_BOX.x0 + VENTRICLE_BOX.x1) / 2, (VENTRICLE_BOX.y0 + VENTRICLE_BOX.y1) / 2)
     pictures.zoom(large, 1.7, center)
     pictures.zoom(narrow, 3, center)
@@ -205,7 +211,7 @@ def test_a_time_series_step_by_step(make_panel, booted, a_heart_beat, folder):
         return picture_of_view(view, words, has_letters=False)
 
     before = num_tinted(look(large, ""), BLOOD)  # the device paints its own marks
-    set_boxes(panel, 0, {1: VENTRICLE_BOX})
+    draw_boxes(panel, large, 0, {1: VENTRICLE_BOX})
     prompt = look(large, "frame 0")
     assert num_tinted(prompt, BLOOD) > before + LINES
     panel.loop.until_idle()
@@ -231,7 +237,7 @@ def test_a_time_series_step_by_step(make_panel, booted, a_heart_beat, folder):
             [f'Button "{ui.propagateButton.text}"; then move the slider or play the sequence.'],
             pictures.beside(*parts),
         ),
-        ("Area over one heart beat", [f'Button "{ui.measureButton.text}". {numbers[0]}', *numbers[1:]], curves),
+        ("Area through time", [f'Button "{ui.measureButton.text}". {numbers[0]}', *numbers[1:]], curves),
     )
     finish(steps, folder / "time_series.png")
 
