@@ -139,10 +139,10 @@ class PromptMarks:
     def _pull(self) -> None:
         """The user changed a mark."""
         try:
-            prompts = self.read()
             for key, node in list(self._nodes.by_key.items()):
                 if is_box(key[1]) and key[1] != NEW_BOX and _is_complete(node):
-                    self._nodes.rename(key, self._read_box(node)[0])
+                    self._nodes.rename(key, self._read_box(node)[0])  # it may have been moved to another frame
+            prompts = self.read()
         except DDSAM2Error as error:
             self._on_error(str(error))
             return

@@ -199,3 +199,14 @@ def test_a_stroke_becomes_points_on_the_frame_shown(request, input_name):
 )
 def test_points_of_a_stroke_are_evenly_spaced(line, expected):
     assert places_along(line, gap=4, most=8) == expected
+
+
+def test_a_box_that_is_moved_to_another_frame_stays_the_same_mark(on_volume):
+    on_volume.set_prompts(EMPTY.with_box(1, 4, Box(4, 6, 20, 22)).with_box(1, 6, Box(1, 1, 3, 3)))
+    moved, _ = slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")
+    moved.SetCenterWorld(*ras_of(on_volume, 6, 12, 14))
+    moved.InvokeEvent(moved.PointModifiedEvent)
+    box = on_volume.notes.prompts.get(1, 6).box
+    assert on_volume.notes.prompts.frames() == (6,)
+    assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx((4, 6, 20, 22), abs=1e-4)
+    assert slicer.util.getNodesByClass("vtkMRMLMarkupsROINode") == [moved]
