@@ -13,9 +13,10 @@ Example, in Slicer's console::
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..core.errors import DDSAM2Error
-from ..mrml.editing import DEFAULT_RULES, EditRules
+from ..mrml.editing import DEFAULT_RULES, EditRules, Overwrite
 from .desk import Desk
 from .measuring import Measurement
 from .notebook import Results
@@ -58,6 +59,10 @@ class Coordinator(Desk):
         """Number of the object that a segment shows; the segment may have been added elsewhere."""
         self._space.target.adopt(segment_id)
         return self._space.notes.object_of(segment_id)
+
+    def choose_overwrite(self, mode: Overwrite | str) -> None:
+        """Say which other segments lose the voxels that masks take: "none", "all" or "visible"."""
+        self.rules = replace(self.rules, overwrite=Overwrite(mode))
 
     def propagate(self, options: RunOptions | None = None) -> None:
         """Find the prompted objects on all frames, or on those that are missing or have changed (``is_update``)."""

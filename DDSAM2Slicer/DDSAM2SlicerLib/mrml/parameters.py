@@ -17,6 +17,7 @@ CHOICES = {declared.name: list(declared.metadata["choices"]) for declared in fie
 ACCEPTED = {
     "axis": ["view", "i", "j", "k"],
     "direction": [each.value for each in Direction],
+    "overwrite": ["none", "all", "visible"],
     "memoryRule": CHOICES["memory_rule"],
     "precision": CHOICES["precision"],
 }
@@ -33,6 +34,7 @@ class DDSAM2SlicerParameterNode:
         segmentation: Segmentation that takes the masks; None lets one be created.
         axis: Axis along which the frames run; "view" takes the orientation of the slice view.
         direction: Where a propagation runs.
+        overwrite: Which other segments lose the voxels that a mask takes.
         limitRange: Whether firstFrame and lastFrame count.
         firstFrame: First frame to visit.
         lastFrame: Last frame to visit, included.
@@ -47,6 +49,7 @@ class DDSAM2SlicerParameterNode:
     segmentation: slicer.vtkMRMLSegmentationNode
     axis: Annotated[str, Choice(ACCEPTED["axis"]), Default("view")]
     direction: Annotated[str, Choice(ACCEPTED["direction"]), Default(Direction.BOTH.value)]
+    overwrite: Annotated[str, Choice(ACCEPTED["overwrite"]), Default("none")]
     limitRange: bool = False
     firstFrame: Annotated[int, WithinRange(0, LARGEST["firstFrame"])] = 0
     lastFrame: Annotated[int, WithinRange(0, LARGEST["lastFrame"])] = 0

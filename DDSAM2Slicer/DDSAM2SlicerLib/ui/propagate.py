@@ -10,6 +10,7 @@ from ..logic.state import Action, Phase, Progress, State
 from .shared import Shared, enable, set_silently
 
 DIRECTIONS = (Direction.BOTH, Direction.FORWARD, Direction.BACKWARD)
+OVERWRITE_MODES = ("none", "all", "visible")
 
 
 class PropagatePanel:
@@ -28,6 +29,7 @@ class PropagatePanel:
         ui.undoButton.connect("clicked()", lambda *_args: coordinator.undo())
         ui.redoButton.connect("clicked()", lambda *_args: coordinator.redo())
         ui.directionCombo.connect("currentIndexChanged(int)", self._remember)
+        ui.overwriteCombo.connect("currentIndexChanged(int)", self._on_overwrite)
         ui.limitCheck.connect("toggled(bool)", self._on_limit)
         for spin in (ui.firstSpin, ui.lastSpin):
             spin.connect("valueChanged(int)", self._remember)
@@ -56,6 +58,9 @@ class PropagatePanel:
             return
         if parameters.direction in DIRECTIONS:
             set_silently(self._ui.directionCombo, currentIndex=DIRECTIONS.index(parameters.direction))
+        if parameters.overwrite in OVERWRITE_MODES:
+            set_silently(self._ui.overwriteCombo, currentIndex=OVERWRITE_MODES.index(parameters.overwrite))
+            self._use_overwrite()
         set_silently(self._ui.limitCheck, checked=parameters.limitRange)
         self._recalled = (parameters.firstFrame, parameters.lastFrame) if parameters.limitRange else None
         self._num_points = 0
@@ -102,6 +107,13 @@ class PropagatePanel:
         enable(ui.firstSpin, reason, _("First frame to visit; in 3D+t a time point."))
         enable(ui.lastSpin, reason, _("Last frame to visit; in 3D+t a time point."))
 
+    def _on_overwrite(self, *_args: object) -> None:
+        self._use_overwrite()
+        self._remember()
+
+    def _use_overwrite(self) -> None:
+        self._shared.coordinator.choose_overwrite(OVERWRITE_MODES[self._ui.overwriteCombo.currentIndex])
+
     def _on_limit(self, *_args: object) -> None:
         self._remember()
         self.update(self._shared.coordinator.state)
@@ -110,6 +122,7 @@ class PropagatePanel:
         ui = self._ui
         self._shared.remember(
             direction=DIRECTIONS[ui.directionCombo.currentIndex].value,
+            overwrite=OVERWRITE_MODES[ui.overwriteCombo.currentIndex],
             limitRange=ui.limitCheck.checked,
             firstFrame=ui.firstSpin.value,
             lastFrame=ui.lastSpin.value,

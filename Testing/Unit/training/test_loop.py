@@ -109,7 +109,10 @@ def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
     [
         ("seed = ", "cannot be read"),
         ('architecture = "hiera_nano"\nseed = 1', "no \\[\\[stage\\]\\]"),
-        (RECIPE.format(steps=1, more="").replace("warmup", "warmupp"), "Unknown training settings \\['warmupp'\\] for Stage"),
+        (
+            RECIPE.format(steps=1, more="").replace("warmup", "wormup"),
+            r"Unknown training settings \['wormup'\] for Stage",
+        ),
         (RECIPE.format(steps=0, more=""), "must be at least 1"),
     ],
 )

@@ -61,11 +61,12 @@ def make_memory():
 
     def create(**changes):
         nodes = dict.fromkeys(("inputVolume", "inputBrowser", "segmentation"))
-        choices = {"axis": "view", "direction": "both", "limitRange": False, "firstFrame": 0, "lastFrame": 0}
+        choices = {"axis": "view", "direction": "both", "overwrite": "none"}
+        limits = {"limitRange": False, "firstFrame": 0, "lastFrame": 0}
         model = {"model": "nano", "device": "auto", "adapterFile": "", "workerCommand": ""}
         switches = {"zoom": True, "maskPrior": True, "nonOverlap": False, "keepLargest": False}
         numbers = {"memoryRule": "recent", "precision": "auto", "stopAfterEmpty": 3, "fillHolesPx": 0}
-        return SimpleNamespace(**{**nodes, **choices, **model, **switches, **numbers, **changes})
+        return SimpleNamespace(**{**nodes, **choices, **limits, **model, **switches, **numbers, **changes})
 
     return create
 

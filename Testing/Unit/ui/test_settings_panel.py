@@ -13,6 +13,7 @@ from DDSAM2SlicerLib.core.prompts import Point, PromptSet  # noqa: E402
 from DDSAM2SlicerLib.core.settings import EngineSettings  # noqa: E402
 from DDSAM2SlicerLib.logic.install import Outcome  # noqa: E402
 from DDSAM2SlicerLib.logic.state import State  # noqa: E402
+from DDSAM2SlicerLib.mrml.editing import EditRules, Overwrite  # noqa: E402
 
 FRAME = 8
 TAG = "DDSAM2Slicer"
@@ -215,7 +216,7 @@ def test_a_saved_scene_brings_back_every_choice(make_panel, parameter_node, make
     begin(panel, a_volume)
     ui = panel.ui
     ui.deviceCombo.currentText = "cpu"
-    ui.directionCombo.currentIndex = 2
+    ui.directionCombo.currentIndex, ui.overwriteCombo.currentIndex = 2, 1
     ui.limitCheck.checked = True
     ui.firstSpin.value, ui.lastSpin.value = 4, 9
     ui.keepLargestCheck.checked, ui.stopAfterEmptySpin.value, ui.memoryRuleCombo.currentText = True, 5, "short"
@@ -229,6 +230,7 @@ def test_a_saved_scene_brings_back_every_choice(make_panel, parameter_node, make
         assert one.model.chosen == "fake"
         assert (ui.deviceCombo.currentText, ui.adaptersLabel.text) == ("cpu", "adapters.safetensors")
         assert (ui.directionCombo.currentIndex, ui.limitCheck.checked) == (2, True)
+        assert one.coordinator.rules == EditRules(Overwrite.ALL)
         assert one.shared.settings == EngineSettings(keep_largest=True, stop_after_empty=5, memory_rule="short")
         assert ui.commandEdit.text == ELSEWHERE
         ui.beginButton.click()
