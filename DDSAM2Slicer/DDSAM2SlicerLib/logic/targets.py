@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import slicer
+import vtk
 
 from ..core.errors import InputError
 from ..core.frames import FrameSource
@@ -37,6 +38,9 @@ class Target(Protocol):
 
     def is_present(self) -> bool:
         """Whether all nodes are still in the scene."""
+
+    def close(self) -> None:
+        """Watch the nodes no more."""
 
     def add_segment(self, name: str, color: Color | None = None) -> str:
         """Add an empty segment, everywhere; returns its ID."""
@@ -82,6 +86,9 @@ class _UndoableTarget:
         self._history = history
         self._writer = None
         self.overwrites = False
+
+    def close(self) -> None:
+        """Nothing is watched."""
 
     def finish(self) -> None:
         """Bring surfaces up to date."""
@@ -179,7 +186,13 @@ class SequenceTarget(_UndoableTarget):
             )
             raise InputError(msg)
         self.node = browser.GetProxyNode(self._sequence)
+        event = slicer.vtkSegmentation.SegmentModified
+        self._tag = self.node.AddObserver(event, lambda *_: self._spread_looks())
         super().__init__(SequenceHistory(browser, self._sequence))
+
+    def close(self) -> None:
+        """Watch the segmentation on display no more."""
+        self.node.RemoveObserver(self._tag)
 
     def is_present(self) -> bool:
         """Whether the sequence and the segmentation on display are in the scene."""
@@ -229,11 +242,28 @@ class SequenceTarget(_UndoableTarget):
             self._sequence.Modified()
             slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(self._stack.browser)
 
+    def _spread_looks(self) -> None:
+        """Give every item the names, colours and tags (terminology) of the one on display."""
+        shown = self.node.GetSegmentation()
+        for segment_id in shown.GetSegmentIDs():
+            segment = shown.GetSegment(segment_id)
+            for item in range(self._sequence.GetNumberOfDataNodes()):
+                other = self._sequence.GetNthDataNode(item).GetSegmentation().GetSegment(segment_id)
+                if other is not None and _look_of(other) != _look_of(segment):
+                    other.DeepCopyMetadata(segment)
+
     def _locate(self, frame: int) -> tuple[int, object, int]:
         """Item, frames and index of a frame."""
         frames, index = self._stack.source_of(frame)
         num_slices = self._stack.num_slices
         return (frame if num_slices is None else frame // num_slices), frames, index
+
+
+def _look_of(segment) -> tuple[str, Color, str]:
+    """Name, colour and tags of a segment."""
+    tags = vtk.mutable("")
+    segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), tags)
+    return segment.GetName(), segment.GetColor(), str(tags)
 
 
 class _LocalFrames:

@@ -65,6 +65,7 @@ class Workspace:
         self.sessions.close_all()
         self.stack = self._open_stack()
         self._seen = now
+        self.target.close()
         self.target = create_target(self.stack, self.target.node)
         self.undo_results, self.redo_results = [], []
         if self._shape() != before:
@@ -99,6 +100,7 @@ class Workspace:
     def close(self) -> None:
         """Let the worker forget the input."""
         self.sessions.close_all()
+        self.target.close()
 
     def _exchange(self, source: list[Results], other: list[Results]) -> bool:
         if source:

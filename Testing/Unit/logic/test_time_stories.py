@@ -190,3 +190,17 @@ def test_a_segment_painted_in_segment_editor_on_one_item_becomes_an_object_of_al
     assert dice(masks_of(coordinator, wall), phantom.labels == 2) > 0.9
     segment = coordinator.segmentation.GetSegmentation().GetSegment(segment_id)
     assert (segment.GetName(), segment.GetColor()) == ("by hand", (0, 0, 1))
+
+
+def test_a_new_name_and_colour_count_at_every_time(a_clip_story):
+    loop, _, one, _ = a_clip_story
+    coordinator = loop.coordinator
+    coordinator.stack.show(3)
+    segment_id = coordinator.notes.segment_ids[one]
+    segment = coordinator.segmentation.GetSegmentation().GetSegment(segment_id)
+    segment.SetName("left ventricle")
+    segment.SetColor(0.2, 0.4, 0.6)
+    for item in (7, 0, 3):
+        coordinator.stack.show(item)
+        shown = coordinator.segmentation.GetSegmentation().GetSegment(segment_id)
+        assert (shown.GetName(), shown.GetColor()) == ("left ventricle", (0.2, 0.4, 0.6))
