@@ -250,7 +250,9 @@ class SequenceTarget(_UndoableTarget):
             for item in range(self._sequence.GetNumberOfDataNodes()):
                 other = self._sequence.GetNthDataNode(item).GetSegmentation().GetSegment(segment_id)
                 if other is not None and _look_of(other) != _look_of(segment):
+                    label = other.GetLabelValue()  # each item has its own label maps
                     other.DeepCopyMetadata(segment)
+                    other.SetLabelValue(label)
 
     def _locate(self, frame: int) -> tuple[int, object, int]:
         """Item, frames and index of a frame."""

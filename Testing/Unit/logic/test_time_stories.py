@@ -198,9 +198,12 @@ def test_a_new_name_and_colour_count_at_every_time(a_clip_story):
     coordinator.stack.show(3)
     segment_id = coordinator.notes.segment_ids[one]
     segment = coordinator.segmentation.GetSegmentation().GetSegment(segment_id)
+    elsewhere = coordinator._space.target._sequence.GetNthDataNode(7).GetSegmentation().GetSegment(segment_id)
+    elsewhere.SetLabelValue(5)
     segment.SetName("left ventricle")
     segment.SetColor(0.2, 0.4, 0.6)
     for item in (7, 0, 3):
         coordinator.stack.show(item)
         shown = coordinator.segmentation.GetSegmentation().GetSegment(segment_id)
         assert (shown.GetName(), shown.GetColor()) == ("left ventricle", (0.2, 0.4, 0.6))
+    assert elsewhere.GetLabelValue() == 5
