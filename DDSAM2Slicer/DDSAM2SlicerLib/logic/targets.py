@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import slicer
-import vtk
 
 from ..core.errors import InputError
 from ..core.frames import FrameSource
@@ -249,23 +248,14 @@ class SequenceTarget(_UndoableTarget):
             segment = shown.GetSegment(segment_id)
             for item in range(self._sequence.GetNumberOfDataNodes()):
                 other = self._sequence.GetNthDataNode(item).GetSegmentation().GetSegment(segment_id)
-                if other is not None and _look_of(other) != _look_of(segment):
-                    label = other.GetLabelValue()  # each item has its own label maps
-                    other.DeepCopyMetadata(segment)
-                    other.SetLabelValue(label)
+                if other is not None:
+                    segmentations.copy_look(segment, other)
 
     def _locate(self, frame: int) -> tuple[int, object, int]:
         """Item, frames and index of a frame."""
         frames, index = self._stack.source_of(frame)
         num_slices = self._stack.num_slices
         return (frame if num_slices is None else frame // num_slices), frames, index
-
-
-def _look_of(segment) -> tuple[str, Color, str]:
-    """Name, colour and tags of a segment."""
-    tags = vtk.mutable("")
-    segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), tags)
-    return segment.GetName(), segment.GetColor(), str(tags)
 
 
 class _LocalFrames:

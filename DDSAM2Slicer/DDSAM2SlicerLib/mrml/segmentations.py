@@ -144,6 +144,14 @@ def add_segment(segmentation_node, name: str, color: tuple[float, float, float] 
     return segmentation.AddEmptySegment("", name, color)
 
 
+def copy_look(source, target) -> None:
+    """Give a segment name, colour and tags (terminology) of another one, if they differ; its voxels stay."""
+    if _look_of(source) != _look_of(target):
+        label = target.GetLabelValue()
+        target.DeepCopyMetadata(source)
+        target.SetLabelValue(label)
+
+
 def place_on_volume(segmentation_node, volume_node) -> None:
     """Put a segmentation under the volume's parent transform and on its grid; what it holds stays in its place.
 
@@ -182,6 +190,13 @@ def frames_with_segment(segmentation_node, segment_id: str, frames: FrameSource)
     """Frames on which a segment shows at least one pixel."""
     indices = range(frames.num_frames)
     return [index for index in indices if read_frame_mask(segmentation_node, segment_id, frames, index).any()]
+
+
+def _look_of(segment) -> tuple[str, tuple[float, float, float], str]:
+    """Name, colour and terminology of a segment."""
+    terminology = vtk.mutable("")
+    segment.GetTag(segment.GetTerminologyEntryTagName(), terminology)
+    return segment.GetName(), segment.GetColor(), str(terminology)
 
 
 def segment_of_object(segment_ids: Mapping[int, str], object_id: int) -> str:
