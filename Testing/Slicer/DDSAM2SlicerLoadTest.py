@@ -11,7 +11,8 @@ class DDSAM2SlicerLoadTest(unittest.TestCase):
     """What has to hold after the extension was installed, before anything else was."""
 
     def setUp(self):
-        """Find the module as Slicer loaded it."""
+        """Find the module as Slicer loaded it, in an empty scene."""
+        slicer.mrmlScene.Clear()
         self.folder = Path(slicer.modules.ddsam2slicer.path).parent
 
     def test_panel_opens_without_torch(self):

@@ -168,12 +168,14 @@ class Desk:
         self._measurement = None
         if self._runner is not None:
             self._runner.fail("")
-        if self._preview is not None:
-            self._preview.clear()
-            self._marks.close()
-        if self._space is not None:
-            self._space.close()
+        space, preview, marks = self._space, self._preview, self._marks
+        # First: the nodes that go now report that they were removed, and find nothing to leave any more.
         self._space = self._preview = self._marks = self._frame = None
+        if preview is not None:
+            preview.clear()
+            marks.close()
+        if space is not None:
+            space.close()
 
     def _usable_space(self) -> Workspace | None:
         return self._space if self._is_usable() else None

@@ -79,9 +79,9 @@ class PreviewNode:
         self._node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentationNode")
         self._node.UnRegister(None)
         self._node.SetName(PREVIEW_NAME)
-        self._node.SetHideFromEditors(True)
         self._node.SetSaveWithScene(False)
         slicer.mrmlScene.AddNode(self._node)
+        self._node.SetHideFromEditors(True)  # not before: Slicer's subject hierarchy wants to know every segmentation
         self._node.GetSegmentation().SetSourceRepresentationName(BINARY_LABELMAP)
         self._node.CreateDefaultDisplayNodes()
         display = self._node.GetDisplayNode()
