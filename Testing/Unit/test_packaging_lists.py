@@ -72,6 +72,11 @@ def _metadata(cmake: str, key: str) -> str:
     return re.search(rf'set\(EXTENSION_{key} "([^"]+)"\)', cmake).group(1)
 
 
+def test_the_description_survives_cmake(extension_cmake, s4ext):
+    assert ";" not in _metadata(extension_cmake, "DESCRIPTION")  # CMake would cut it there
+    assert _metadata(extension_cmake, "DESCRIPTION") == s4ext["description"]
+
+
 def test_the_cmake_lists_equal_the_tree(module_cmake):
     scripts, resources = lists.shipped_files(MODULE_FOLDER)
     remedy = "run `make lists` and commit DDSAM2Slicer/CMakeLists.txt"

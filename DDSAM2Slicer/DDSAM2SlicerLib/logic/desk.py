@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..core.errors import DDSAM2Error
 from ..core.geometry import Axis
@@ -25,6 +26,9 @@ from .signal import Signal
 from .stacks import Stack, VolumeStack, open_sequence
 from .state import Phase, State
 from .workspace import Workspace
+
+PROGRESS_INTERVAL_S = 0.1
+"""Mere progress is told this often: Qt paints a progress bar at once, which takes longer than writing a frame."""
 
 
 class Desk:
@@ -52,6 +56,7 @@ class Desk:
         self._measurement: Measurement | None = None
         self._frame: int | None = None
         self._error = self._notice = ""
+        self._emitted_s = 0.0
         self._watch = SceneWatch(self._on_nodes_removed, self._on_save)
         self.review = Review(self._usable_space, self._update)
         self._update()
@@ -243,6 +248,11 @@ class Desk:
         reasons = find_reasons(phase, self._space, self._frame)
         texts = self._error, self._notice
         state = State(phase, reasons, progress, is_previewing, self._frame, num_frames, *texts)
-        if state != self.state:
-            self.state = state
+        if state == self.state:
+            return
+        is_only_progress = progress is not None and replace(self.state, progress=progress) == state
+        self.state = state
+        now_s = self._transport.clock()
+        if not is_only_progress or now_s - self._emitted_s >= PROGRESS_INTERVAL_S:
+            self._emitted_s = now_s
             self.state_changed.emit(state)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SPEED_MEMORY_S = 5.0
 """Speed is measured over about this time."""
 
+SHOW_INTERVAL_S = 0.2
+"""The views follow this often: drawing them takes longer than writing a frame."""
 MAX_WAITING = 16
 """Masks that may wait to be written."""
 
@@ -59,6 +61,7 @@ class Runner:
         self._times_s: collections.deque[tuple[float, int]] = collections.deque()
         self._to_clear = sorted(plan.beyond)
         self._preparing: Iterator[None] | None = None
+        self._shown_s = self._started_s
         self.is_stopping = False
 
     @property
@@ -118,6 +121,7 @@ class Runner:
             one, frame = self._to_clear.pop()
             mask = self._target.read(self._notes.segment_ids[one], frame)
             self._target.write(frame, {one: mask & ~mask})
+            self._show()
             return [(frame, (one,))]
         if self._queue:
             return self._take(self._queue.popleft()) if self._is_prepared(self._queue[0]) else []
@@ -175,8 +179,16 @@ class Runner:
         masks = {one: self._keep_locked(one, frame, result.masks[row]) for one, row in rows.items()}
         self._target.write(frame, masks)
         self._notes.record(frame, masks, {one: result.scores[row] for one, row in rows.items()})
+        self._show()
         self._count(frame)
         return [(frame, tuple(masks))]
+
+    def _show(self) -> None:
+        """Let the views follow, now and then."""
+        now_s = self._transport.clock()
+        if now_s - self._shown_s >= SHOW_INTERVAL_S:
+            self._shown_s = now_s
+            self._target.show()
 
     def _keep_locked(self, object_id: int, frame: int, mask: NDArray) -> NDArray:
         """Where masks overwrite each other, take from one what accepted masks of other objects hold there."""

@@ -59,6 +59,9 @@ class Target(Protocol):
     def write(self, frame: int, masks: Mapping[int, NDArray]) -> None:
         """Replace what the objects' segments show on a frame."""
 
+    def show(self) -> None:
+        """Let the views follow what was written so far."""
+
     def finish(self) -> None:
         """End the undo step."""
 
@@ -88,6 +91,9 @@ class _UndoableTarget:
 
     def close(self) -> None:
         """Nothing is watched."""
+
+    def show(self) -> None:
+        """Views follow at once."""
 
     def finish(self) -> None:
         """Bring surfaces up to date."""
@@ -148,6 +154,10 @@ class SegmentationTarget(_UndoableTarget):
         """Start one undo step."""
         self.overwrites = rules.overwrite is not Overwrite.NONE
         self._writer = segmentations.SegmentWriter(self.node, self._stack.owner, segment_ids, rules, self._save_state)
+
+    def show(self) -> None:
+        """Let the views follow what was written so far."""
+        self._writer.show()
 
     def prepare(self, frame: int, object_ids: Iterable[int]) -> Iterator[None]:
         """Save the state and make room in the segments, in pieces."""

@@ -118,6 +118,7 @@ class LabelmapEditor:
         self._voxels = voxels
         self._display = display_node or segmentation_node.GetDisplayNode()
         self._with_surface: set[str] = set()
+        self._unseen: set[str] = set()
         _check_representation(segmentation_node)
         if rules.intensity_range is not None and (voxels is None or voxels.shape != grid.shape_kji):
             msg = "An intensity range limits where voxels may change, but the image has no single grey value per voxel."
@@ -134,7 +135,10 @@ class LabelmapEditor:
             yield from grow_to_grid(self._node, segment_id, self._grid)
 
     def replace(self, segment_id: str, pixel_to_ijk: NDArray, mask: NDArray) -> None:
-        """Make a segment look like the mask (H, W) on one frame; the (4, 4) matrix maps pixels to voxel indices."""
+        """Make a segment look like the mask (H, W) on one frame; the (4, 4) matrix maps pixels to voxel indices.
+
+        The views do not know before ``show`` or ``finish``: drawing them takes longer than writing a frame.
+        """
         self._writable(segment_id)
         mask = np.asarray(mask)
         sites = sites_of_frame(pixel_to_ijk, mask.shape, self._grid.shape_kji)
@@ -157,8 +161,16 @@ class LabelmapEditor:
         for k, mask in enumerate(mask_kji):
             self._apply(segment_id, (i, j, np.full((1, 1), k)), mask != 0)
 
+    def show(self) -> None:
+        """Tell the views, and whoever else observes the segmentation, what was changed since the last time."""
+        for segment_id in sorted(self._unseen):
+            if self._segmentation.GetSegment(segment_id) is not None:
+                announce(self._node, segment_id)
+        self._unseen.clear()
+
     def finish(self) -> None:
-        """Bring the closed surfaces of changed segments up to date, where there were any."""
+        """Show what was changed, and bring the closed surfaces up to date, where there were any."""
+        self.show()
         for segment_id in sorted(self._with_surface):
             segment = self._segmentation.GetSegment(segment_id)
             if segment is not None:
@@ -247,7 +259,7 @@ class LabelmapEditor:
         return put_on_grid(self._node, segment_id, self._grid)
 
     def _changed(self, segment_id: str) -> None:
-        announce(self._node, segment_id)
+        self._unseen.add(segment_id)
         logic = slicer.vtkSlicerSegmentationsModuleLogic
         segment = self._segmentation.GetSegment(segment_id)
         if logic.GetSegmentStatus(segment) == logic.NotStarted:

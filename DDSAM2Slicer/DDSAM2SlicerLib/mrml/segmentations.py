@@ -56,7 +56,7 @@ class SegmentWriter:
         yield from self._editor.prepare(self._segment(one) for one in object_ids)
 
     def write_frame(self, frames: FrameSource, index: int, masks: Mapping[int, NDArray]) -> None:
-        """Replace what the segments show on one frame.
+        """Replace what the segments show on one frame; the views follow with ``show`` or ``finish``.
 
         Args:
             frames: Frames of the volume, along an axis or oblique.
@@ -79,8 +79,12 @@ class SegmentWriter:
         for object_id, mask in masks.items():
             self._editor.replace_all(self._segment(object_id), np.asarray(mask))
 
+    def show(self) -> None:
+        """Let the views follow what was written so far."""
+        self._editor.show()
+
     def finish(self) -> None:
-        """Bring closed surfaces up to date; call it once after the last frame."""
+        """Let the views follow, and bring closed surfaces up to date; call it once after the last frame."""
         self._editor.finish()
 
     def _segment(self, object_id: int) -> str:

@@ -195,6 +195,7 @@ class SequenceWriter:
         pixel_to_ijk = self._geometry.ras_to_ijk @ frames.pixel_to_ras(index)
         for object_id, mask in masks.items():
             editor.replace(self._segment(object_id), pixel_to_ijk, mask)
+        editor.show()
         self._show(item)
 
     def write_volume(self, item: int, masks: Mapping[int, NDArray]) -> None:
@@ -202,6 +203,7 @@ class SequenceWriter:
         editor = self._editor(item)
         for object_id, mask in masks.items():
             editor.replace_all(self._segment(object_id), np.asarray(mask))
+        editor.show()
         self._show(item)
 
     def finish(self) -> None:

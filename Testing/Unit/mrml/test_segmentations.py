@@ -181,6 +181,7 @@ def test_undo_through_the_segment_editors_own_logic(scene, a_volume, a_segmentat
     writer = SegmentWriter(a_segmentation, a_volume, {1: "first"}, save_state=logic.SaveStateForUndo)
     for index in (2, 3, 4):
         writer.write_frame(frames, index, {1: np.ones(SHAPE[1:], bool)})
+    writer.finish()
     after = _checksums(a_segmentation, a_volume)
     assert logic.CanUndo()
     logic.Undo()
@@ -378,6 +379,26 @@ def test_mrb_reads_back_identical(make, tmp_path):
     for name, expected in (("first", _truth(1)), ("second", LABELS > 0)):
         np.testing.assert_array_equal(read_volume_mask(node, name, volume), expected)
     assert node.GetSegmentation().GetSegment("first").GetColor() == pytest.approx((0.1, 0.2, 0.3), abs=1e-3)
+
+
+def test_views_are_told_when_asked_to_and_not_for_every_frame(a_volume, a_segmentation):
+    told = []
+    event = slicer.vtkSegmentation.SourceRepresentationModified
+    a_segmentation.GetSegmentation().AddObserver(event, lambda *_: told.append(1))
+    frames = volumes.frames_along_axis(a_volume, Axis.K)
+    writer = SegmentWriter(a_segmentation, a_volume, {1: "first"})
+    for _ in writer.prepare([1]):
+        pass
+    told.clear()
+    for index in (1, 2, 3):
+        writer.write_frame(frames, index, {1: np.ones(SHAPE[1:], bool)})
+    assert told == []
+    writer.show()
+    writer.show()
+    assert told == [1]
+    writer.write_frame(frames, 4, {1: np.ones(SHAPE[1:], bool)})
+    writer.finish()
+    assert told == [1, 1]
 
 
 def test_a_frame_of_a_large_volume_is_written_within_the_gui_budget(make):
