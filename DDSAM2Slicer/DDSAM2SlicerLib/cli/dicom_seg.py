@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import __version__
 from ..core.errors import OutputError
+from ..core.files import replace_when_done
 from .labels import Labels
-from .writers import replace_when_done
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.errors import InputError, SettingsError
+from ..core.files import write_text
 from ..core.frames import VolumeFrames
 from ..core.geometry import Axis
 from ..core.masks import most_interior_point
@@ -27,7 +28,6 @@ from ..core.prompts import Box, Point, PromptSet
 from . import console
 from .baselines import BASELINES
 from .tasks import Task, iter_tasks
-from .writers import write_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.files import replace_when_done, write_text
 from .tracking import Measured, Outcome
-from .writers import replace_when_done, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,6 @@ The frames of a clip (2D+t) become slices 1 mm apart in formats that know no tim
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.errors import OutputError
+from ..core.files import readable_disk_errors, replace_when_done, temporary_path
 from ..core.geometry import LPS_TO_RAS, VolumeGeometry
 from .labels import Labels
 from .readers import Image
@@ -37,9 +36,9 @@ def prepare_output(path: str | Path, image: Image) -> Writer:
     """
     path = Path(path)
     writer = _choose_writer(path.name.lower(), image)
-    with _readable_disk_errors(path):
+    with readable_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        probe = _temporary_path(path)
+        probe = temporary_path(path)
         probe.touch()
         probe.unlink()
     return writer
@@ -70,30 +69,6 @@ def _choose_writer(name: str, image: Image) -> Writer:
     else:
         msg = f"The ending of {name} is unknown. Accepted: {ENDINGS}."
     raise OutputError(msg)
-
-
-@contextmanager
-def replace_when_done(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside the target, of the same ending; it becomes the target if the block succeeds.
-
-    Raises:
-        OutputError: If the folder is not there or not writable, or the disk is full; nothing is left half written.
-    """
-    path = Path(path)
-    temporary = _temporary_path(path)
-    with _readable_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file as UTF-8."""
-    with replace_when_done(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def write_label_map(path: str | Path, labels: Labels) -> None:
@@ -197,30 +172,6 @@ def _reference_geometry(geometry: VolumeGeometry) -> dict[str, str]:
         "value": "".join(f"{number!r};" for number in numbers),
         "description": "Image geometry description string determining the geometry of the labelmap.",
     }
-
-
-def _temporary_path(path: Path) -> Path:
-    """A hidden name beside the target with the same ending."""
-    return path.with_name(f".writing-{os.getpid()}-{path.name}")
-
-
-@contextmanager
-def _readable_disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into one sentence.
-
-    Raises:
-        OutputError: For every OSError inside the block, and if the target is a folder.
-    """
-    if path.is_dir():
-        msg = f"{path} is a folder; the output must be a file."
-        raise OutputError(msg)
-    try:
-        yield
-    except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "the disk is full. Free some space" if is_full else f"{error.strerror or error}. Choose another place"
-        msg = f"Cannot write {path}: {reason}; nothing was left half written."
-        raise OutputError(msg) from error
 
 
 @contextmanager

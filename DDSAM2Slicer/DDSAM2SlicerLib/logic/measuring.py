@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from ..core.errors import InputError, OutputError
+from ..core.errors import InputError
+from ..core.files import replace_when_done
 from ..mrml import sequences, tables
 from .notebook import Notebook
 from .stacks import ClipStack, SeriesStack, Stack
@@ -213,18 +214,14 @@ class Measurement:
         """Write all numbers into a file.
 
         Raises:
-            OutputError: If it cannot be written.
+            OutputError: If it cannot be written, on a full disk for example; a file that was there stays as it was.
         """
         columns = {tables.FRAME_COLUMN: list(range(self.num_rows)), **dict([self.index()] if self.index() else [])}
         columns |= self.columns()
-        try:
-            with Path(path).open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(columns)
-                writer.writerows(zip(*columns.values(), strict=True))
-        except OSError as error:
-            msg = f"The measurements cannot be written to {path} ({error.strerror or error}). Choose another place."
-            raise OutputError(msg) from error
+        with replace_when_done(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
 
     def _read(self) -> Iterator[None]:
         """Read one mask after the other."""

@@ -18,10 +18,10 @@ from ..core.frames import FrameSource
 from ..core.settings import EngineSettings
 from ..worker.client import Event, WorkerClient, WorkerSession
 
-BUSY_INTERVAL_MS = 20
+BUSY_INTERVAL_MS = 15
 IDLE_INTERVAL_MS = 500
 """Between two polls while nobody waits: often enough to notice a worker that died."""
-TICK_BUDGET_S = 0.015
+TICK_BUDGET_S = 0.010
 """Chores of one tick stop beginning new steps after this time, so that the event loop is never held for long."""
 
 Handler = Callable[[Event], object]

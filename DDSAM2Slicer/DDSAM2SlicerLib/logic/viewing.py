@@ -64,6 +64,15 @@ def find_slice_node():
     return next((node for node in nodes if node.GetName() == "Red"), nodes[0] if nodes else None)
 
 
+def find_input():
+    """The image on display, or the sequence browser that shows it; None without an image."""
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    volume = slicer.mrmlScene.GetNodeByID(selection.GetActiveVolumeID() or "")
+    if volume is None or volume.IsA("vtkMRMLLabelMapVolumeNode"):
+        return None
+    return slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volume) or volume
+
+
 def show_results(table, chart) -> None:
     """Choose a table and a chart for the table and plot views."""
     logic = slicer.app.applicationLogic()

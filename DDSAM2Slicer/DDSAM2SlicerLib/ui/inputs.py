@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 
 from ..logic.notebook import has_notes
 from ..logic.state import Phase, State
-from ..logic.viewing import find_slice_node
+from ..logic.viewing import find_input, find_slice_node
 from .shared import Shared, enable, set_silently
 
 AXES = ("view", "i", "j", "k")
@@ -35,6 +35,11 @@ class InputsPanel:
         if state.phase in (Phase.RUNNING, Phase.STOPPING):
             reason = _("Wait for the propagation to end, or stop it.")
         enable(self._ui.beginButton, reason, _("Start to segment this image. Prompts saved in the scene come back."))
+
+    def suggest(self) -> None:
+        """Select the image on display, if none is selected."""
+        if self._ui.inputSelector.currentNode() is None:
+            self._ui.inputSelector.setCurrentNode(find_input())
 
     def begin(self, *_args: object) -> None:
         """Use the chosen image; the first object is there to begin with."""

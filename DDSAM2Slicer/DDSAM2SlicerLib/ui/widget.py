@@ -133,6 +133,7 @@ class Panel:
             shortcut = qt.QShortcut(qt.QKeySequence(key), window)
             shortcut.connect("activated()", lambda button=button: self._press(button))
             self._shortcuts.append(shortcut)
+        self.inputs.suggest()
         self.shared.viewing.update()
         self.update(self.coordinator.state)  # segments may have been added or removed elsewhere
 

@@ -33,7 +33,7 @@ __all__ = ["DEFAULT_COMMAND", "Event", "WorkerClient", "WorkerSession"]
 
 DEFAULT_COMMAND = (sys.executable, "-m", "DDSAM2SlicerLib.worker")
 YIELD_S = 0.002
-"""Each poll lets the pipe threads run for up to this long: Slicer's event loop never releases Python's lock itself."""
+"""Each poll lets the pipe threads run for so long: Slicer's event loop never releases Python's lock itself."""
 MESSAGES_PER_POLL = 8
 """What arrives in a burst is handled in turns: masks take eight times less memory before they are unpacked."""
 WAIT_S = 0.05
@@ -181,7 +181,7 @@ class WorkerClient:
 
     def poll(self) -> list[Event]:
         """Return what has happened since the last call, without waiting; a GUI calls it every 20 to 50 ms."""
-        self._pump(YIELD_S)
+        self._pump(YIELD_S, is_staying=True)
         events = list(self._events)
         self._events.clear()
         return events
@@ -222,20 +222,20 @@ class WorkerClient:
     def _send_model(self, model: ModelChoice, is_quiet: bool = False) -> int:
         return self.request("load_model", asdict(model), is_quiet=is_quiet)
 
-    def _pump(self, wait_s: float) -> None:
-        """Handle what has arrived, waiting so long for the first of it, and notice silence."""
+    def _pump(self, wait_s: float, is_staying: bool = False) -> None:
+        """Handle what has arrived, waiting so long for the first of it (or for all, staying), and notice silence."""
         if self._link is None:
             return
-        inbox = self._link.inbox
+        inbox, end_s = self._link.inbox, time.monotonic() + wait_s
         try:
-            self._handle(inbox.get(timeout=wait_s))
-            for _ in range(MESSAGES_PER_POLL - 1):
-                if self._link is not None:
-                    self._handle(inbox.get_nowait())
+            for number in range(MESSAGES_PER_POLL):
+                rest_s = end_s - time.monotonic() if is_staying or number == 0 else 0.0
+                self._handle(inbox.get(timeout=rest_s) if rest_s > 0 else inbox.get_nowait())
+                if self._link is None:
+                    return
         except queue.Empty:
             pass
-        if self._link is not None:
-            self._watch(self._clock())
+        self._watch(self._clock())
 
     def _handle(self, arrival: tuple[Any, ...]) -> None:
         if arrival[0] == "lost":

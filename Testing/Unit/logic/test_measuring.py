@@ -1,6 +1,7 @@
 """Areas, volumes and ejection fractions against numbers that can be computed by hand."""
 
 import csv
+import errno
 import math
 import time
 
@@ -118,8 +119,30 @@ def test_measuring_takes_many_short_ticks_and_ends_with_table_chart_and_file(a_b
         rows = list(csv.DictReader(file))
     assert [float(row["pool area [mm2]"]) for row in rows] == [100, 64, 25, 64, 100]
     assert rows[1]["time [s]"] == "0.5"
-    with pytest.raises(OutputError, match="Choose another place"):
-        finished[0].write_csv(tmp_path / "missing" / "heart.csv")
+    with pytest.raises(OutputError, match="is a folder"):
+        finished[0].write_csv(tmp_path)
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(a_beating_clip, tmp_path, monkeypatch):
+    loop, _ = a_beating_clip
+    finished = []
+    loop.coordinator.measure(finished.append)
+    loop.until_idle()
+    path = tmp_path / "heart.csv"
+    path.write_text("old", encoding="utf-8")
+
+    class FullDisk:
+        def __init__(self, file):
+            self.writerow = lambda row: file.write(str(row))
+
+        def writerows(self, rows):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(csv, "writer", FullDisk)
+    with pytest.raises(OutputError, match=r"the disk is full.*nothing was left half written"):
+        finished[0].write_csv(path)
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_measuring_can_be_stopped(a_beating_clip):

@@ -62,6 +62,19 @@ def test_a_volume_is_used_when_the_button_is_pressed_and_a_segmentation_is_creat
     assert panel.ui.propagateButton.toolTip == "Give at least one point, box or mask on one frame."
 
 
+def test_the_image_on_display_is_suggested_and_nothing_else_begins(panel, a_volume, a_clip):
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    selection.SetActiveVolumeID(a_volume.GetID())
+    panel.enter()
+    assert panel.ui.inputSelector.currentNode() is a_volume
+    assert panel.coordinator.stack is None
+    _, browser = a_clip
+    panel.ui.inputSelector.setCurrentNode(None)
+    selection.SetActiveVolumeID(browser.GetProxyNode(browser.GetMasterSequenceNode()).GetID())
+    panel.enter()
+    assert panel.ui.inputSelector.currentNode() is browser
+
+
 def test_placing_is_shown_by_its_button_and_ends_with_a_second_click(on_volume):
     ui = on_volume.ui
     ui.positiveButton.click()
