@@ -13,7 +13,7 @@ class DDSAM2SlicerLoadTest(unittest.TestCase):
     def setUp(self):
         """Find the module as Slicer loaded it, in an empty scene."""
         slicer.mrmlScene.Clear()
-        self.folder = Path(slicer.modules.ddsam2slicer.path).parent
+        self.folder = Path(slicer.modules.ddsam2slicer.path).resolve().parent
 
     def test_panel_opens_without_torch(self):
         self.assertFalse(slicer.util.getModuleWidget("DDSAM2Slicer").panel.ui.propagateButton.enabled)
@@ -22,7 +22,7 @@ class DDSAM2SlicerLoadTest(unittest.TestCase):
     def test_default_model_is_installed(self):
         from DDSAM2SlicerLib.weights.store import Store
 
-        self.assertEqual(Store().resolve("nano").parent, self.folder / "Resources" / "Models")
+        self.assertEqual(Store().resolve("nano").resolve().parent, self.folder / "Resources" / "Models")
 
     def test_requirements_are_installed(self):
         for name in ("requirements.txt", "requirements-sam2.txt"):
