@@ -142,7 +142,13 @@ class Desk:
 
     def set_prompts(self, prompts: PromptSet) -> None:
         """Take all prompts as they are now, keep them in the scene, and preview the current frame anew."""
-        if not self._is_usable() or not self._space.notes.set_prompts(prompts):
+        if not self._is_usable():
+            return
+        unknown = sorted(set(prompts.object_ids) - set(self._space.notes.segment_ids))
+        if unknown:
+            self._say(error=f"Object {unknown[0]} has no segment. Add it first; nothing was changed.")
+            return
+        if not self._space.notes.set_prompts(prompts):
             return
         before = self.state
         self._space.notes.save()

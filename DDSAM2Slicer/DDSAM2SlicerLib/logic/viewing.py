@@ -74,10 +74,8 @@ def find_input():
 
 
 def show_results(table, chart) -> None:
-    """Choose a table and a chart for the table and plot views."""
+    """Show a chart, in a layout that has room for it, and choose a table for the table views."""
     logic = slicer.app.applicationLogic()
-    selection = logic.GetSelectionNode()
-    selection.SetActiveTableID(table.GetID())
+    logic.GetSelectionNode().SetActiveTableID(table.GetID())
     logic.PropagateTableSelection()
-    selection.SetActivePlotChartID(chart.GetID())
-    logic.PropagatePlotChartSelection()
+    slicer.modules.plots.logic().ShowChartInLayout(chart)

@@ -202,6 +202,19 @@ def test_prompts_that_do_not_fit_are_a_sentence_and_nothing_runs(loop, a_volume)
     assert coordinator.state.phase is Phase.IDLE
 
 
+def test_prompts_of_an_object_that_does_not_exist_are_a_sentence_and_change_nothing(loop, a_volume):
+    coordinator = loop.coordinator
+    coordinator.choose_volume(a_volume)
+    one = coordinator.add_object("organ")
+    coordinator.show_frame(SEED)
+    coordinator.set_prompts(PromptSet.empty().with_point(one, SEED, Point(12.0, 12.0)))
+    before = coordinator.notes.prompts
+    coordinator.set_prompts(before.with_point(7, SEED, Point(3.0, 3.0)))
+    assert coordinator.state.error == "Object 7 has no segment. Add it first; nothing was changed."
+    assert coordinator.notes.prompts == before
+    loop.until_idle()
+
+
 def test_an_input_without_voxels_is_a_sentence(loop):
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
     loop.coordinator.choose_volume(empty)
