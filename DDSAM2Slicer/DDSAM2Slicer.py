@@ -41,14 +41,12 @@ class DDSAM2Slicer(ScriptedLoadableModule):
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = []
         parent.contributors = ["DDSAM2Slicer contributors"]
-        parent.helpText = (
-            _(
-                "Segments an organ, tumor or instrument in a whole volume or time series from a few prompts on one frame, "
-                "with DD-SAM2. Choose an image, add an object, click on it in a slice view, look at the preview, and "
-                "propagate."
-            )
-            + f'<p><img src="{Path(__file__).with_name("Resources") / "help.png"}" width="400"></p>'
+        picture = Path(__file__).with_name("Resources") / "help.png"
+        parent.helpText = _(
+            "Segments an organ, tumor or instrument in a whole volume or time series from a few prompts on one frame, "
+            "with DD-SAM2. Choose an image, click on the object in a slice view, look at the preview, and propagate."
         )
+        parent.helpText += f'<p><img src="{picture}" width="400"></p>'
         parent.acknowledgementText = _(
             "Re-implements the adapters of DD-SAM2 (Xu, Kabat, Zhang, arXiv:2507.14613) on top of SAM 2 "
             "(Meta, Apache-2.0). Please cite both."
