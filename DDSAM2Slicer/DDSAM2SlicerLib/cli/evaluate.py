@@ -1,7 +1,9 @@
 """``ddsam2 evaluate``: mean Dice of the model and of what a user has without it, on labelled 3D cases (layer: cli).
 
-One slice of an object is prompted with its mask, its tight box, or a click at its most interior point; every other
-slice of the object's range is scored. Dice is pooled over the slices of a task; figures are means over tasks.
+One slice of an object is prompted with its mask, its tight box, a click at its most interior point, or three clicks,
+each further one in the middle of the largest error; every other slice of the object's range is scored. Dice is pooled
+over the slices of a task; figures are means over tasks. ``model_empty_beyond`` is the share of slices beyond both ends
+of the object (up to BEYOND_SLICES each) on which a tracked mask is empty, as it should be.
 """
 
 from __future__ import annotations
@@ -21,9 +23,9 @@ from ..core.errors import InputError, SettingsError
 from ..core.files import write_text
 from ..core.frames import VolumeFrames
 from ..core.geometry import Axis
-from ..core.masks import most_interior_point
+from ..core.masks import largest_component, most_interior_point
 from ..core.metrics import dice
-from ..core.plan import Direction
+from ..core.plan import Direction, FrameRange
 from ..core.prompts import Box, Point, PromptSet
 from . import console
 from .baselines import BASELINES
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHODS = ("model", *BASELINES)
-PROMPT_KINDS = ("mask", "box", "click")
+PROMPT_KINDS = ("mask", "box", "click", "clicks")
+NUM_CLICKS = 3
+BEYOND_SLICES = 10
 OBJECT = 1
 
 Scores = dict[str, dict[str, float]]
@@ -143,7 +147,14 @@ def say_report(report: dict[str, Any]) -> None:
     """Print the mean Dice over all tasks, per data set and per modality."""
     rows = report["tasks"]
     columns = [(kind, method) for kind, by in report["summary"].items() for method in by]
-    header = ["", "tasks", *(f"{kind}:{method}".replace("model_prompted_slice", "given") for kind, method in columns)]
+    header = [
+        "",
+        "tasks",
+        *(
+            f"{kind}:{method}".replace("model_prompted_slice", "given").replace("model_empty_beyond", "empty beyond")
+            for kind, method in columns
+        ),
+    ]
     groups = [("all", rows)]
     for key in ("dataset", "modality"):
         names = sorted({row[key] for row in rows})
@@ -151,9 +162,14 @@ def say_report(report: dict[str, Any]) -> None:
     table = []
     for name, members in groups:
         summary = summarise(members)
-        table.append([name, len(members), *(f"{summary[kind][method]:.3f}" for kind, method in columns)])
+        table.append([name, len(members), *(_text(summary.get(kind, {}).get(method)) for kind, method in columns)])
     console.say("Mean Dice (kind of prompt:method; 'given' is the prompted slice itself)")
     console.say_table(header, table)
+
+
+def _text(figure: float | None) -> str:
+    """A figure, or a dash where no task has it."""
+    return "-" if figure is None else f"{figure:.3f}"
 
 
 def write_report(report: dict[str, Any], path: str | Path) -> None:
@@ -163,14 +179,34 @@ def write_report(report: dict[str, Any], path: str | Path) -> None:
 
 def _score_model(task: Task, kind: str, predictor: Any) -> dict[str, float]:
     """Dice of the model on the slices to be found and, unless the mask itself was given, on the prompted one."""
-    session = predictor.open(VolumeFrames(task.array_kji, task.geometry, Axis.K))
-    session.set_prompts(make_prompt(task.mask_kji[task.prompted], kind, task.prompted))
-    masks = {result.frame: result.masks[0] for result in session.propagate(Direction.BOTH, task.frame_range)}
+    session, truth = predictor.open(VolumeFrames(task.array_kji, task.geometry, Axis.K)), task.mask_kji[task.prompted]
+    prompts = make_prompt(truth, "click" if kind == "clicks" else kind, task.prompted)
+    session.set_prompts(prompts)
+    for _ in range(NUM_CLICKS - 1 if kind == "clicks" else 0):
+        prompts = correct(prompts, session.preview(task.prompted).masks[0], truth, task.prompted)
+        session.set_prompts(prompts)
+    frames = task.frame_range
+    if kind == "mask":
+        frames = FrameRange(max(frames.start - BEYOND_SLICES, 0), min(frames.stop + BEYOND_SLICES, len(task.mask_kji)))
+    masks = {result.frame: result.masks[0] for result in session.propagate(Direction.BOTH, frames)}
     scores = {"model": _pooled_dice(task, masks)}
     if kind != "mask":
         given = masks[task.prompted] if task.prompted in masks else session.preview(task.prompted).masks[0]
-        scores["model_prompted_slice"] = round(dice(given, task.mask_kji[task.prompted]), 4)
+        scores["model_prompted_slice"] = round(dice(given, truth), 4)
+    beyond = [k for k in frames if k not in task.frame_range]
+    if beyond:
+        is_empty = [k not in masks or not masks[k].any() for k in beyond]
+        scores["model_empty_beyond"] = round(float(np.mean(is_empty)), 4)
     return scores
+
+
+def correct(prompts: PromptSet, found: NDArray[np.bool_], truth: NDArray[np.bool_], frame: int) -> PromptSet:
+    """Add a click in the middle of the largest error, positive where something is missing; none if all is right."""
+    missing, wrong = largest_component(truth & ~found), largest_component(found & ~truth)
+    error = missing if missing.sum() >= wrong.sum() else wrong
+    if not error.any():
+        return prompts
+    return prompts.with_point(OBJECT, frame, Point(*most_interior_point(error), error is missing))
 
 
 def _pooled_dice(task: Task, masks: dict[int, NDArray]) -> float:

@@ -7,7 +7,7 @@ import pytest
 
 from DDSAM2SlicerLib.cli import __main__ as command
 from DDSAM2SlicerLib.cli.baselines import BASELINES, copy_mask
-from DDSAM2SlicerLib.cli.evaluate import evaluate, make_prompt, score_task, tight_box
+from DDSAM2SlicerLib.cli.evaluate import correct, evaluate, make_prompt, score_task, tight_box
 from DDSAM2SlicerLib.cli.tasks import iter_tasks
 from DDSAM2SlicerLib.core.errors import InputError, SettingsError
 from DDSAM2SlicerLib.core.prompts import Box, Point
@@ -88,14 +88,26 @@ def test_click_is_the_most_interior_pixel():
     assert make_prompt(mask, "click", 5).get(1, 5).points == (Point(3, 4, True),)
 
 
+def test_further_clicks_go_into_the_middle_of_the_largest_error():
+    truth, found = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
+    truth[0:5, 0:5] = found[0:3, 0:5] = True
+    found[6:9, 6:9] = True  # nine pixels too many, ten missing
+    first = make_prompt(truth, "click", 2)
+    second = correct(first, found, truth, 2)
+    assert second.get(1, 2).points[1:] == (Point(1, 3, True),)
+    found[3:5, 0:5] = True
+    assert correct(second, found, truth, 2).get(1, 2).points[2:] == (Point(7, 7, False),)
+    assert correct(second, truth, truth, 2) == second
+
+
 def test_report_has_a_mean_per_prompt_and_method(a_case, a_predictor):
     report = evaluate(a_case, a_predictor, ["model", "copy"])
     assert set(report) == {"summary", "tasks"}
-    assert set(report["summary"]["mask"]) == {"model", "copy"}
-    assert set(report["summary"]["box"]) == set(report["summary"]["click"]) == {"model", "model_prompted_slice"}
+    for kind in ("box", "click", "clicks"):
+        assert set(report["summary"][kind]) == {"model", "model_prompted_slice"}
     # the fake copies, so both must agree; 140 of 144 + 140 voxels
     expected = round(2 * 140 / (140 + 4 * 36), 4)
-    assert report["summary"]["mask"] == {"model": expected, "copy": expected}
+    assert report["summary"]["mask"] == {"model": expected, "copy": expected, "model_empty_beyond": 0.0}
     assert report["tasks"][0]["dataset"] == a_case.name
 
 
