@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 METHODS = ("model", *BASELINES)
 PROMPT_KINDS = ("mask", "box", "click", "clicks")
+HEADERS = {"model_prompted_slice": "given", "model_empty_beyond": "empty beyond"}
 NUM_CLICKS = 3
 BEYOND_SLICES = 10
 OBJECT = 1
@@ -147,14 +148,7 @@ def say_report(report: dict[str, Any]) -> None:
     """Print the mean Dice over all tasks, per data set and per modality."""
     rows = report["tasks"]
     columns = [(kind, method) for kind, by in report["summary"].items() for method in by]
-    header = [
-        "",
-        "tasks",
-        *(
-            f"{kind}:{method}".replace("model_prompted_slice", "given").replace("model_empty_beyond", "empty beyond")
-            for kind, method in columns
-        ),
-    ]
+    header = ["", "tasks", *(f"{kind}:{HEADERS.get(method, method)}" for kind, method in columns)]
     groups = [("all", rows)]
     for key in ("dataset", "modality"):
         names = sorted({row[key] for row in rows})

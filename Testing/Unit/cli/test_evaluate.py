@@ -94,7 +94,7 @@ def test_further_clicks_go_into_the_middle_of_the_largest_error():
     found[6:9, 6:9] = True  # nine pixels too many, ten missing
     first = make_prompt(truth, "click", 2)
     second = correct(first, found, truth, 2)
-    assert second.get(1, 2).points[1:] == (Point(1, 3, True),)
+    assert second.get(1, 2).points[1:] == (Point(0, 3, True),)
     found[3:5, 0:5] = True
     assert correct(second, found, truth, 2).get(1, 2).points[2:] == (Point(7, 7, False),)
     assert correct(second, truth, truth, 2) == second
