@@ -18,6 +18,7 @@ from dataclasses import replace
 from ..core.errors import DDSAM2Error
 from ..mrml.editing import DEFAULT_RULES, EditRules, Overwrite
 from .desk import Desk
+from .i18n import _
 from .measuring import Measurement
 from .notebook import Results
 from .process_transport import ProcessTransport
@@ -27,8 +28,6 @@ from .segment_editor import with_editor_area
 from .signal import Signal
 from .targets import Color
 from .workspace import Workspace
-
-CHANGED_DURING_RUN = "The image was changed while it was being segmented. Finished frames are kept; run again."
 
 
 class Coordinator(Desk):
@@ -157,7 +156,9 @@ class Coordinator(Desk):
         self._update()
 
     def _work_on_run(self, deadline_s: float) -> None:
-        problem = self._space.problem() or (CHANGED_DURING_RUN if self._space.has_changed() else "")
+        problem = self._space.problem()
+        if not problem and self._space.has_changed():
+            problem = _("The image was changed while it was being segmented. Finished frames are kept; run again.")
         if problem:
             self._runner.fail(problem)
             return
@@ -178,10 +179,14 @@ class Coordinator(Desk):
             space.notes.end_run()
         if space.stack.is_present():
             space.notes.save()
-        count = f"{progress.done} of {progress.total} frames"
         if not space.problem():
-            notices = {"done": "", "stopped": f"Stopped after {count}.", "failed": f"Ended after {count}."}
-            self._say(error=sentence, notice=notices[outcome])
+            notices = {
+                "done": "",
+                "stopped": _("Stopped after {done} of {total} frames."),
+                "failed": _("Ended after {done} of {total} frames."),
+            }
+            notice = notices[outcome].format(done=progress.done, total=progress.total)
+            self._say(error=sentence, notice=notice)
             self.show_frame(self._frame)
         else:
             self._lose(sentence)

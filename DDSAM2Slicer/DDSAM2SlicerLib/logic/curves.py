@@ -10,6 +10,7 @@ import math
 import slicer
 
 from ..mrml import tables
+from .i18n import _
 from .measuring import Measurement, Quantity
 
 
@@ -32,7 +33,7 @@ class Curves:
         self._index = dict([index] if index else [])
         self.table = measurement.create_table()
         self.chart = measurement.create_chart(self.table)
-        names = [f"{name}, frame on display" for name in measurement.objects.values()]
+        names = [_("{name}, frame on display").format(name=name) for name in measurement.objects.values()]
         self._marks = tables.create_marks(self.chart, self.table, names)
 
     def show_quantity(self, quantity: Quantity) -> None:

@@ -13,6 +13,7 @@ from ..core.geometry import Axis
 from ..core.prompts import PromptSet
 from ..core.settings import EngineSettings
 from ..worker.client import Event
+from .i18n import _
 from .marks import PromptMarks
 from .measuring import Measurement
 from .notebook import Notebook
@@ -146,7 +147,8 @@ class Desk:
             return
         unknown = sorted(set(prompts.object_ids) - set(self._space.notes.segment_ids))
         if unknown:
-            self._say(error=f"Object {unknown[0]} has no segment. Add it first; nothing was changed.")
+            text = _("Object {number} has no segment. Add it first; nothing was changed.")
+            self._say(error=text.format(number=unknown[0]))
             return
         if not self._space.notes.set_prompts(prompts):
             return

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .i18n import _
+
 REQUESTER = "DDSAM2Slicer"
 RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
 MIN_PYTHON = (3, 11)
@@ -82,7 +84,7 @@ class System:
             InstallError: If the PyTorch extension is not there.
         """
         if importlib.util.find_spec("PyTorchUtils") is None:
-            msg = (
+            msg = _(
                 "The extension PyTorch is needed and not installed. "
                 "Install it in the Extensions Manager, restart Slicer and try again."
             )
@@ -110,11 +112,11 @@ def unsupported_reason(version_info: tuple[int, ...] = tuple(sys.version_info), 
     """Why this module cannot work in this Slicer at all; empty if it can."""
     if tuple(version_info[:2]) >= MIN_PYTHON:
         return ""
-    here = f"Slicer {slicer_version}" if slicer_version else "This Slicer"
-    return (
-        f"{here} has Python {version_info[0]}.{version_info[1]}; SAM 2 needs Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} "
-        "or later. Install Slicer 5.10 or later to use this module."
-    )
+    here = f"Slicer {slicer_version}" if slicer_version else _("This Slicer")
+    has, needs = ("{}.{}".format(*version[:2]) for version in (version_info, MIN_PYTHON))
+    return _(
+        "{here} has Python {has}; SAM 2 needs Python {needs} or later. Install Slicer 5.10 or later to use this module."
+    ).format(here=here, has=has, needs=needs)
 
 
 class Installer:
@@ -140,20 +142,20 @@ class Installer:
 
     def missing(self) -> list[Component]:
         """What is not installed, or too old, in the order of installation."""
-        torch = Component("torch", TORCH_REQUIREMENT, "0.2 GB, with a CUDA graphics card up to 3 GB")
+        torch = Component("torch", TORCH_REQUIREMENT, _("0.2 GB, with a CUDA graphics card up to 3 GB"))
         names = [*self._read("requirements.txt"), BUILD_TOOL]
-        small = [Component(*_split(line), "a few MB") for line in names]
-        sam2 = [Component(*_split(line), "0.1 MB") for line in self._read("requirements-sam2.txt")]
+        small = [Component(*_split(line), _("a few MB")) for line in names]
+        sam2 = [Component(*_split(line), _("0.1 MB")) for line in self._read("requirements-sam2.txt")]
         return [one for one in (torch, *small, *sam2) if not self._is_there(one)]
 
     def question(self) -> str:
         """What will be installed, and how big it is."""
         lines = [f"- {one.name} ({one.size})" for one in self.missing()]
-        return (
-            "Segmentation needs Python packages that are not installed yet:\n\n"
-            + "\n".join(lines)
-            + "\n\nThey are downloaded and installed into this Slicer. This can take some minutes. Install them now?"
+        text = _(
+            "Segmentation needs Python packages that are not installed yet:\n\n{packages}\n\n"
+            "They are downloaded and installed into this Slicer. This can take some minutes. Install them now?"
         )
+        return text.format(packages="\n".join(lines))
 
     def ensure(self) -> Outcome:
         """Install what is missing, if the user agrees; never raises for what can go wrong."""
@@ -164,19 +166,20 @@ class Installer:
         if not missing:
             return Outcome(True)
         if not self._ask(self.question()):
-            return Outcome(False, "Nothing was installed. Segmentation needs these packages; try again at any time.")
+            return Outcome(False, _("Nothing was installed. Segmentation needs these packages; try again at any time."))
         try:
             self._install(missing)
         except InstallError as error:
             return Outcome(False, str(error))
         except KeyboardInterrupt:
-            return Outcome(False, "The installation was interrupted. Try again: it goes on with what is missing.")
+            return Outcome(False, _("The installation was interrupted. Try again: it goes on with what is missing."))
         except FAILURES as error:
             return Outcome(False, _explain(error))
         left = ", ".join(one.name for one in self.missing())
         if left:
-            return Outcome(False, f"The installation ended, but {left} is still missing. See the log, then try again.")
-        return Outcome(True, "Everything is installed.")
+            text = _("The installation ended, but {packages} is still missing. See the log, then try again.")
+            return Outcome(False, text.format(packages=left))
+        return Outcome(True, _("Everything is installed."))
 
     def _install(self, missing: list[Component]) -> None:
         names = {one.name for one in missing}
@@ -218,10 +221,11 @@ def _explain(error: Exception) -> str:
     """One sentence about a failed installation."""
     text = f"{error} {getattr(error, 'output', '') or ''} {getattr(error, 'stderr', '') or ''}"
     if OFFLINE_SIGNS.search(text):
-        return "The packages cannot be downloaded: there is no connection to the internet. Connect and try again."
+        return _("The packages cannot be downloaded: there is no connection to the internet. Connect and try again.")
     if "No space left" in text or "Errno 28" in text:
-        return "The packages cannot be installed: the disk is full. Free some space and try again."
-    return f"The installation failed ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Try again."
+        return _("The packages cannot be installed: the disk is full. Free some space and try again.")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return _("The installation failed ({reason}). Try again.").format(reason=reason)
 
 
 @contextmanager

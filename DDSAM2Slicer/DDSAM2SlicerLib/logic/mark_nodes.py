@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import slicer
 
 from ..mrml import markups
+from .i18n import _
 from .mark_parts import MarkKind, color_display, style_display
 from .notebook import Notebook
 from .stacks import Stack
@@ -31,6 +32,13 @@ def box_kind(frame: int) -> str:
 def is_box(kind: str) -> bool:
     """Whether a kind is shown by a ROI."""
     return kind.startswith(NEW_BOX)
+
+
+def kind_text(kind: str) -> str:
+    """What users read for a kind; the kind itself is a key and stays as it is."""
+    words = {MarkKind.POSITIVE: _("positive"), MarkKind.NEGATIVE: _("negative"), MarkKind.BOX: _("box")}
+    word, *frame = kind.split(" ")
+    return " ".join([words[MarkKind(word)], *frame])
 
 
 class MarkNodes:
@@ -76,7 +84,7 @@ class MarkNodes:
             return self.by_key[key]
         segment = self._segment_of(object_id)
         node_class = "vtkMRMLMarkupsROINode" if is_box(kind) else "vtkMRMLMarkupsFiducialNode"
-        node = slicer.mrmlScene.AddNewNodeByClass(node_class, f"{segment.GetName()} {kind}")
+        node = slicer.mrmlScene.AddNewNodeByClass(node_class, f"{segment.GetName()} {kind_text(kind)}")
         node.SetSaveWithScene(False)
         node.CreateDefaultDisplayNodes()
         markups.label_point_node(node, object_id, kind != MarkKind.NEGATIVE)
@@ -140,7 +148,7 @@ class MarkNodes:
         """Take all nodes out of the scene and watch nothing."""
         for key in list(self.by_key):
             self.remove(key)
-        for node in {id(node): node for node, _ in self._observed}.values():
+        for node in {id(pair[0]): pair[0] for pair in self._observed}.values():
             self._forget(node)
 
     def _segment_of(self, object_id: int):

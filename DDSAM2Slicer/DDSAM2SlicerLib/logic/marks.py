@@ -15,6 +15,7 @@ from ..core.prompts import Box, FramePrompt, Point, PromptSet
 from ..mrml import markups
 from ..mrml.transforms import matrix_to_vtk
 from ..mrml.volumes import nearest_frame
+from .i18n import _
 from .mark_nodes import FRAME_ATTRIBUTE, NEW_BOX, MarkNodes, box_kind, is_box
 from .mark_parts import (
     SAME_PLACE,
@@ -167,16 +168,14 @@ class PromptMarks:
         position = place_of(node, index)
         frame = self._frame_of(node.GetNthControlPointDescription(index), position)
         if frame is None:
-            msg = f"Point {node.GetNthControlPointLabel(index)!r} is outside of the image. Move or delete it."
-            raise PromptError(msg)
+            raise PromptError(_outside_text(node, index))
         if node.GetNthControlPointDescription(index) != str(frame):
             with self._nodes.quietly():
                 node.SetNthControlPointDescription(index, str(frame))
         source, row = self._stack.source_of(frame)
-        x, y, _ = grid_of(source, row).map_ras_to_ijk([position])[0].round(6).tolist()
+        x, y = grid_of(source, row).map_ras_to_ijk([position])[0].round(6).tolist()[:2]
         if not is_inside(source, x, y):
-            msg = f"Point {node.GetNthControlPointLabel(index)!r} is outside of the image. Move or delete it."
-            raise PromptError(msg)
+            raise PromptError(_outside_text(node, index))
         return frame, Point(x, y, is_positive)
 
     def _read_box(self, node) -> tuple[int, Box]:
@@ -184,7 +183,7 @@ class PromptMarks:
         node.GetCenterWorld(center)
         frame = self._frame_of(node.GetAttribute(FRAME_ATTRIBUTE), center)
         if frame is None:
-            msg = f"Box {node.GetName()!r} is outside of the image. Move or delete it."
+            msg = _("Box {name!r} is outside of the image. Move or delete it.").format(name=node.GetName())
             raise PromptError(msg)
         source, row = self._stack.source_of(frame)
         return frame, markups.box_of_roi(node, source, row)[1]
@@ -242,6 +241,12 @@ class PromptMarks:
         return shown_frame == frame and are_close(
             coordinates_of(FramePrompt(box=shown)), coordinates_of(FramePrompt(box=box))
         )
+
+
+def _outside_text(node, index: int) -> str:
+    """A sentence about a point that cannot be used where it is."""
+    text = _("Point {name!r} is outside of the image. Move or delete it.")
+    return text.format(name=node.GetNthControlPointLabel(index))
 
 
 def _is_complete(roi) -> bool:

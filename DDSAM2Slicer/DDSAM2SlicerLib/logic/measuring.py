@@ -17,6 +17,7 @@ from pathlib import Path
 from ..core.errors import InputError
 from ..core.files import replace_when_done
 from ..mrml import sequences, tables
+from .i18n import _
 from .notebook import Notebook
 from .stacks import ClipStack, SeriesStack, Stack
 from .state import Progress
@@ -99,7 +100,7 @@ class Measurement:
 
     def work(self, deadline_s: float, clock: Callable[[], float]) -> bool:
         """Read masks until a time, at least one; whether all are read."""
-        for _ in self._reader:
+        for _mask in self._reader:
             if clock() >= deadline_s:
                 return False
         self._on_end(self)
@@ -107,7 +108,7 @@ class Measurement:
 
     def run(self) -> Measurement:
         """Read all masks at once, for scripts."""
-        for _ in self._reader:
+        for _mask in self._reader:
             pass
         return self
 
@@ -139,10 +140,10 @@ class Measurement:
         return [math.nan if centre is None else math.dist(centre, first) for centre in centres]
 
     def name_and_unit(self, quantity: Quantity) -> tuple[str, str]:
-        """What a quantity is called here, and its unit."""
+        """What users read for a quantity here, and its unit."""
         if quantity is Quantity.SIZE:
-            return ("volume", "ml") if self.is_series else ("area", "mm2")
-        return quantity.value, "mm"
+            return (_("volume"), "ml") if self.is_series else (_("area"), "mm2")
+        return _("diameter") if quantity is Quantity.DIAMETER else _("displacement"), "mm"
 
     def axis_title(self, quantity: Quantity) -> str:
         """Name and unit as a chart shows them."""
@@ -150,8 +151,11 @@ class Measurement:
         return f"{what} [{unit}]"
 
     def title(self, object_id: int, quantity: Quantity) -> str:
-        """Title of the column of an object."""
-        return f"{self.objects[object_id]} {self.axis_title(quantity)}"
+        """Title of the column of an object; charts and scripts look it up, so it is the same in every language."""
+        what, unit = quantity.value, "mm"
+        if quantity is Quantity.SIZE:
+            what, unit = ("volume", "ml") if self.is_series else ("area", "mm2")
+        return f"{self.objects[object_id]} {what} [{unit}]"
 
     def values(self, object_id: int, quantity: Quantity) -> list[float]:
         """One number for each row."""
@@ -176,22 +180,27 @@ class Measurement:
         """
         name = self.objects[object_id]
         if not (self.is_series or isinstance(self._stack, ClipStack)):
-            msg = "An ejection fraction needs a time series; this is a single volume."
+            msg = _("An ejection fraction needs a time series; this is a single volume.")
             raise InputError(msg)
         content = self.values(object_id, Quantity.SIZE)
         largest, smallest = max(content), min(content)
         if largest == 0:
-            msg = f"{name!r} is empty on all frames. Propagate it first."
+            msg = _("{name!r} is empty on all frames. Propagate it first.").format(name=name)
             raise InputError(msg)
         if abs(content[0] - content[-1]) > CLOSED_CYCLE_GAP * (largest - smallest):
-            msg = (
-                f"{name!r} does not come back to its first size, so this is not one closed cycle. "
+            msg = _(
+                "{name!r} does not come back to its first size, so this is not one closed cycle. "
                 "Use a sequence of one heart beat."
-            )
+            ).format(name=name)
             raise InputError(msg)
-        what = "volume (sum of slice areas times slice distance)" if self.is_series else "area of this one slice"
-        method = f"(largest - smallest) / largest {what} over {self.num_rows} time points"
-        return EjectionFraction(100 * (largest - smallest) / largest, method)
+        if self.is_series:
+            text = _(
+                "(largest - smallest) / largest volume (sum of slice areas times slice distance) "
+                "over {count} time points"
+            )
+        else:
+            text = _("(largest - smallest) / largest area of this one slice over {count} time points")
+        return EjectionFraction(100 * (largest - smallest) / largest, text.format(count=self.num_rows))
 
     def index(self) -> tuple[str, list[float]] | None:
         """Title and values of the time axis, if times are known."""
@@ -199,8 +208,9 @@ class Measurement:
         times_s = sequences.item_times_s(sequence) if sequence is not None else None
         return None if times_s is None else ("time [s]", list(times_s))
 
-    def create_table(self, name: str = "DD-SAM2 measurements"):
-        """Add a table node with all numbers."""
+    def create_table(self, name: str = ""):
+        """Add a table node with all numbers; it gets a name if none is given."""
+        name = name or _("DD-SAM2 measurements")
         return tables.create_table(name, self.columns(), list(range(self.num_rows)), self.index())
 
     def create_chart(self, table):

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..core.errors import DDSAM2Error
 from ..weights.catalog import DEFAULT_MODEL, CatalogEntry, find_entry
 from ..weights.store import FOLDER_VARIABLE, Store
+from .i18n import _
 from .process_transport import QtTicker, Ticker, worker_command
 from .signal import Signal
 
@@ -119,7 +120,8 @@ class ModelList:
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, creationflags=flags
             )
         except OSError as error:
-            self._end(f"The download cannot be started ({error.strerror or error}). Check the installation of Slicer.")
+            text = _("The download cannot be started ({reason}). Check the installation of Slicer.")
+            self._end(text.format(reason=error.strerror or error))
             return
         if self._ticker is None:
             self._ticker = QtTicker()
@@ -148,7 +150,7 @@ class ModelList:
             self.changed.emit()
             return
         log = self._child.communicate()[1].decode(errors="replace").strip().splitlines()
-        reason = log[-1] if log else "no reason was given"
+        reason = log[-1] if log else _("no reason was given")
         self._end("" if self._child.returncode == 0 else reason)
 
     def _end(self, error: str) -> None:

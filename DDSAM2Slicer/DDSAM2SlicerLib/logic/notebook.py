@@ -17,6 +17,7 @@ from ..core.errors import InputError
 from ..core.prompts import PromptSet
 from ..core.results import FrameScore
 from ..mrml import prompt_store
+from .i18n import _
 from .prompt_history import PromptHistory
 
 if TYPE_CHECKING:
@@ -220,15 +221,13 @@ class Notebook:
         try:
             values = json.loads(prompt_store.load_settings(self.node)[STATE_KEY])
             if values["version"] != STATE_VERSION:
-                msg = f"they are of version {values['version']}, this release reads {STATE_VERSION}"
-                raise ValueError(msg)
+                text = _("they are of version {version}, this release reads {readable}")
+                raise ValueError(text.format(version=values["version"], readable=STATE_VERSION))
             self.prompts = prompt_store.load_prompts(self.node)
             self._read(values)
         except (KeyError, TypeError, ValueError) as error:
-            msg = (
-                f"The notes in node {self.node.GetName()!r} cannot be read ({error}). Delete the node to start afresh."
-            )
-            raise InputError(msg) from error
+            text = _("The notes in node {name!r} cannot be read ({error}). Delete the node to start afresh.")
+            raise InputError(text.format(name=self.node.GetName(), error=error)) from error
 
     def _read(self, values: Mapping) -> None:
         self.segment_ids = dict(values["segments"])

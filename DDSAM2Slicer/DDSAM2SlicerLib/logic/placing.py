@@ -8,11 +8,12 @@ import slicer
 
 from .coordinator import Coordinator
 from .drawing import Drawing
+from .i18n import _
 from .mark_parts import MarkKind
 
 LASSO, STROKE, NEGATIVE_STROKE = "lasso", "stroke", "negativeStroke"
-DRAWN = {LASSO: LASSO, STROKE: STROKE, NEGATIVE_STROKE: STROKE}
-"""What is drawn by dragging, and how its line is called."""
+DRAWN = (LASSO, STROKE, NEGATIVE_STROKE)
+"""What is drawn by dragging."""
 KINDS = (*(kind.value for kind in MarkKind), *DRAWN)
 
 
@@ -67,7 +68,8 @@ class Placing:
         self._marks = self._coordinator.marks
         if kind in DRAWN:
             color = self._coordinator.segmentation.GetSegmentation().GetSegment(segment_id).GetColor()
-            self._drawing.begin(DRAWN[kind], color, kind == LASSO, lambda curve: self._take(one, kind, curve))
+            name = _("lasso") if kind == LASSO else _("stroke")
+            self._drawing.begin(name, color, kind == LASSO, lambda curve: self._take(one, kind, curve))
         else:
             self._marks.place(one, kind, is_persistent=kind != MarkKind.BOX)
         self._kind, self._segment_id = kind, segment_id

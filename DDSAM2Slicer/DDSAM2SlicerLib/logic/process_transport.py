@@ -17,6 +17,7 @@ from ..core.errors import DDSAM2Error, WorkerError
 from ..core.frames import FrameSource
 from ..core.settings import EngineSettings
 from ..worker.client import Event, WorkerClient, WorkerSession
+from .i18n import _
 
 BUSY_INTERVAL_MS = 15
 IDLE_INTERVAL_MS = 500
@@ -275,10 +276,10 @@ def split_words(command: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        msg = f"The worker command {command!r} cannot be read ({error}). Close its quotation marks."
-        raise WorkerError(msg) from error
+        text = _("The worker command {command!r} cannot be read ({error}). Close its quotation marks.")
+        raise WorkerError(text.format(command=command, error=error)) from error
 
 
 def sentence_of(error: DDSAM2Error | None) -> str:
     """What to tell the user."""
-    return str(error) if error is not None else "The worker gave no reason."
+    return str(error) if error is not None else _("The worker gave no reason.")

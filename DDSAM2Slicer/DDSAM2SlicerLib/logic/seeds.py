@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import DDSAM2Error, PromptError
 from ..core.prompts import Point, PromptSet
 from ..mrml import markups
+from .i18n import _
 from .mark_parts import grid_of, is_inside, place_of, places_along
 from .notebook import Notebook
 from .stacks import Stack
@@ -54,19 +55,19 @@ class Seeds:
             mask = self._target.read(name, frame)
             if not mask.any():
                 shown = self._target.node.GetSegmentation().GetSegment(name).GetName()
-                msg = f"Segment {shown!r} is empty on frame {frame}. Paint it there, or choose a frame where it is."
-                raise PromptError(msg)
+                text = _("Segment {name!r} is empty on frame {frame}. Paint it there, or choose a frame where it is.")
+                raise PromptError(text.format(name=shown, frame=frame))
             self._on_change(self._notes.prompts.with_mask(object_id, frame, mask))
 
     def from_lasso(self, object_id: int, curve) -> None:
         """Make what a closed curve encloses the prompt of the frame on which it is drawn (time: the current one)."""
         with self._telling():
             if curve.GetNumberOfControlPoints() < 3:
-                msg = "The lasso encloses nothing. Hold the left mouse button and draw around the object."
+                msg = _("The lasso encloses nothing. Hold the left mouse button and draw around the object.")
                 raise PromptError(msg)
             frame = self._frame_below(curve)
             source, index = self._stack.source_of(frame)
-            _, mask = markups.mask_of_curve(curve, source, index)
+            mask = markups.mask_of_curve(curve, source, index)[1]
             self._on_change(self._notes.prompts.with_mask(object_id, frame, mask))
 
     def from_stroke(self, object_id: int, curve, is_positive: bool) -> None:
@@ -77,7 +78,7 @@ class Seeds:
             line = [row[:2] for row in grid_of(source, index).map_ras_to_ijk(_places_of(curve)).round(6).tolist()]
             line = [place for place in line if is_inside(source, *place)]
             if not line:
-                msg = "The stroke is outside of the image. Draw it on a frame."
+                msg = _("The stroke is outside of the image. Draw it on a frame.")
                 raise PromptError(msg)
             prompts = self._notes.prompts
             for x, y in places_along(line, STROKE_GAP_PX, STROKE_POINTS):
@@ -88,11 +89,11 @@ class Seeds:
         """The one frame on which a curve is drawn."""
         frames = {self._frame_of(None, place) for place in _places_of(curve)}
         if not frames or None in frames:
-            msg = f"The {curve.GetName()} is outside of the image. Draw it on a frame."
+            msg = _("The {line} is outside of the image. Draw it on a frame.").format(line=curve.GetName())
             raise PromptError(msg)
         if len(frames) > 1:
-            msg = f"The {curve.GetName()} crosses {len(frames)} frames. Draw it in a slice view that shows one frame."
-            raise PromptError(msg)
+            text = _("The {line} crosses {count} frames. Draw it in a slice view that shows one frame.")
+            raise PromptError(text.format(line=curve.GetName(), count=len(frames)))
         return frames.pop()
 
     @contextmanager

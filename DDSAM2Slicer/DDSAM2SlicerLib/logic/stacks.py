@@ -15,6 +15,7 @@ from ..core.frames import FrameSource, SeriesFrames, TimeFrames
 from ..core.geometry import Axis
 from ..mrml import sequences, volumes
 from ..mrml.transforms import local_to_world, matrix_from_vtk
+from .i18n import _
 
 ORIENTATION_DECIMALS = 5
 """An oblique orientation is known again by its numbers, so they are rounded."""
@@ -124,8 +125,8 @@ class _SequenceStack:
         self.sequence = sequences.find_volume_sequence(browser)
         self.owner = browser.GetProxyNode(self.sequence)
         if self.owner is None:
-            msg = f"Sequence browser {browser.GetName()!r} shows no volume. Select it in the Sequences module."
-            raise InputError(msg)
+            text = _("Sequence browser {name!r} shows no volume. Select it in the Sequences module.")
+            raise InputError(text.format(name=browser.GetName()))
         self.frames = sequences.frames_of_sequence(browser, self.axis)
         self.num_times = self.sequence.GetNumberOfDataNodes()
 

@@ -15,6 +15,7 @@ from ..mrml.editing import DEFAULT_RULES, EditRules, Overwrite
 from ..mrml.labelmaps import segment_of
 from ..mrml.sequence_history import SequenceHistory
 from ..mrml.transforms import local_to_world
+from .i18n import _
 from .segment_editor import save_editor_state
 from .stacks import Stack, VolumeStack
 
@@ -131,7 +132,7 @@ class SegmentationTarget(_UndoableTarget):
             node: Segmentation node; a new one if None.
         """
         self._stack = stack
-        self.node = node or segmentations.create_segmentation(stack.owner, f"{stack.owner.GetName()} segmentation")
+        self.node = node or segmentations.create_segmentation(stack.owner, _name_for(stack.owner))
         super().__init__(segmentations.UndoHistory(self.node))
 
     def is_present(self) -> bool:
@@ -184,16 +185,16 @@ class SequenceTarget(_UndoableTarget):
         self._stack = stack
         browser, volume_sequence = stack.browser, stack.sequence
         if node is None:
-            name = f"{stack.owner.GetName()} segmentation"
+            name = _name_for(stack.owner)
             self._sequence = sequences.create_segmentation_sequence(browser, volume_sequence, name, [])
         else:
             self._sequence = browser.GetSequenceNode(node)
         if self._sequence is None:
-            msg = (
-                f"Segmentation {node.GetName()!r} is not part of the sequence browser {browser.GetName()!r}. "
+            text = _(
+                "Segmentation {name!r} is not part of the sequence browser {browser!r}. "
                 "Choose one that is, or let a new one be created."
             )
-            raise InputError(msg)
+            raise InputError(text.format(name=node.GetName(), browser=browser.GetName()))
         self.node = browser.GetProxyNode(self._sequence)
         event = slicer.vtkSegmentation.SegmentModified
         self._tag = self.node.AddObserver(event, lambda *_: self._spread_looks())
@@ -278,6 +279,11 @@ class _LocalFrames:
 
     def pixel_to_ras(self, index: int) -> NDArray:
         return self._world_to_local @ self._frames.pixel_to_ras(index)
+
+
+def _name_for(volume) -> str:
+    """What the segmentation of a volume is called."""
+    return _("{volume} segmentation").format(volume=volume.GetName())
 
 
 def create_target(stack: Stack, node=None) -> Target:

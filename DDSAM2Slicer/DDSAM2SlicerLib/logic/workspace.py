@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ..core.errors import GeometryError
+from .i18n import _
 from .notebook import Notebook, Results
 from .process_transport import ProcessTransport
 from .sessions import Sessions
@@ -40,9 +41,9 @@ class Workspace:
     def problem(self) -> str:
         """One sentence if the input or the output is gone; empty if all is well."""
         if not self.stack.is_present():
-            return "The image was removed from the scene. Finished frames are kept; choose another input."
+            return _("The image was removed from the scene. Finished frames are kept; choose another input.")
         if not self.target.is_present():
-            return "The segmentation was removed from the scene. Choose another one, or let one be created."
+            return _("The segmentation was removed from the scene. Choose another one, or let one be created.")
         return ""
 
     def has_changed(self) -> bool:
