@@ -45,8 +45,9 @@ lists: setup  ## rewrite the file lists of DDSAM2Slicer/CMakeLists.txt from the 
 pictures: setup  ## draw the pictures of the tutorial into Screenshots/
 	DDSAM2_PICTURES=$(CURDIR)/Screenshots $(RUN) pytest -m slow Testing/Unit/ui/test_pictures.py
 
-benchmark: setup  ## compare speed and memory with the upstream predictor
+benchmark: setup  ## speed and memory beside the upstream predictor, and pauses of the event loop
 	$(VENV)/bin/python Benchmarks/propagation.py
+	$(VENV)/bin/python Benchmarks/gui.py
 
 clean:  ## remove what the other jobs made, the virtual environment too
 	rm -rf $(VENV) build demo_output .pytest_cache .ruff_cache DDSAM2Slicer/*.egg-info

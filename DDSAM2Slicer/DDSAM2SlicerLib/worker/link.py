@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DDSAM2Error, WorkerError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ..core.frames import FrameSource
 
 URGENT, NORMAL = 0, 1
+INBOX_LIMIT = 32
+"""Messages that wait to be handled; a worker that is faster than its client waits at the pipe, which costs no memory."""
 END_GRACE_S = 1.0
 """A worker that closed its pipe gets this long to leave an exit code."""
 
@@ -36,7 +39,7 @@ class Link:
             WorkerError: If it cannot be started.
         """
         self.process = WorkerProcess(command, popen)
-        self.inbox: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        self.inbox: queue.Queue[Arrival] = queue.Queue(INBOX_LIMIT)
         self._outbox: queue.PriorityQueue[tuple[int, int, Iterator[Message] | None]] = queue.PriorityQueue()
         self._numbers = itertools.count()
         self._dropped: set[int] = set()
@@ -59,6 +62,9 @@ class Link:
         """End the worker and all its children; the threads end with the pipes."""
         self.process.stop(grace_s)
         self._outbox.put((URGENT, -1, None))
+        with suppress(queue.Empty):
+            while True:  # nobody handles these any more, and the reading thread must not wait for room
+                self.inbox.get_nowait()
 
     def _chunk_messages(self, request: int, source: FrameSource) -> Iterator[Message]:
         try:

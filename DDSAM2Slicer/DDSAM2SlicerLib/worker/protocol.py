@@ -57,7 +57,7 @@ PREFIX = struct.Struct("<4sHHIQ")
 MAX_HEADER_BYTES = 4 << 20
 """Room for the locked frames of a hundred objects; anything larger is not ours."""
 MAX_PAYLOAD_BYTES = 1 << 30
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 1 << 20
 """Frames are sent in chunks of about this size, so that a cancel never waits long behind them."""
 ACCEPTED_DTYPES = ("uint8", "float64")
 

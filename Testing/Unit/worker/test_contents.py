@@ -63,7 +63,7 @@ def test_a_stack_arrives_with_its_pixels_and_its_place(axis):
 
 
 def test_a_colour_clip_arrives_in_several_chunks():
-    pixels = np.random.default_rng(0).integers(0, 256, (7, 1000, 700, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 500, 350, 3), np.uint8)
     source = TimeFrames(pixels)
     firsts = [first for first, _ in contents.chunks_of(source)]
     assert firsts == [0, 2, 4, 6]
