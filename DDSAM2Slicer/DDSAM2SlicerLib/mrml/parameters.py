@@ -82,17 +82,3 @@ def open_parameters(node) -> DDSAM2SlicerParameterNode:
         if node.GetParameter(name) not in accepted:
             node.UnsetParameter(name)
     return DDSAM2SlicerParameterNode(node)
-
-
-def engine_settings(node) -> EngineSettings:
-    """The engine's settings as the parameter node has them; what the panel does not offer keeps its default."""
-    return EngineSettings(
-        zoom=node.zoom,
-        memory_rule=node.memoryRule,
-        stop_after_empty=node.stopAfterEmpty,
-        mask_prior=node.maskPrior,
-        non_overlap=node.nonOverlap,
-        fill_holes_px=node.fillHolesPx,
-        keep_largest=node.keepLargest,
-        precision=node.precision,
-    )
