@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 URGENT, NORMAL = 0, 1
 INBOX_LIMIT = 32
-"""Messages that wait to be handled; a worker that is faster than its client waits at the pipe, which costs no memory."""
+"""Messages that wait to be handled; a worker that is faster than its client waits at the pipe."""
 END_GRACE_S = 1.0
 """A worker that closed its pipe gets this long to leave an exit code."""
 
