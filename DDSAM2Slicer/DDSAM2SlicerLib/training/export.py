@@ -11,7 +11,7 @@ from ..core.errors import InputError
 from ..model.architectures import ARCHITECTURES, build_model
 from ..model.checkpoint import save_checkpoint
 from .config import Recipe
-from .validation import calibrate
+from .validation import choose_gain
 
 LOG = logging.getLogger(__name__)
 LICENCE = "Apache-2.0"
@@ -37,13 +37,13 @@ def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int |
     spec = ARCHITECTURES[recipe.architecture].with_image_size(image_size or _size_at(recipe, state["step"]))
     model = build_model(spec)
     model.load_state_dict(state["average"])
-    calibration = calibrate(model, recipe.stages[-1].clip) if model.mask_prior is not None else {}
-    LOG.info("mean Dice on generated clips by calibration: %s", calibration)
+    gains = choose_gain(model, recipe.stages[-1].clip) if model.mask_prior is not None else {}
+    LOG.info("mean Dice by gain of the mask prior, on generated clips: %s", gains)
     metadata = {
         "recipe": recipe.to_dict(),
         "steps": state["step"],
         "data": "generated clips only",
-        "calibration": calibration,
+        "prior_gains": gains,
         "licence": LICENCE,
     }
     save_checkpoint(model, output, metadata, half=True)

@@ -20,10 +20,8 @@ NUM_CLIPS = 48
 KINDS = ("mask", "box", "click")
 GAINS = (0.8, 1.0, 1.1, 1.2, 1.35, 1.5, 2.0, 4.0)
 """Candidates for the gain of the mask prior; large ones leave tracking to the moved mask."""
-LIMITS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-"""Candidates for the object score from which an object counts as there."""
 CALIBRATION_FRAMES = 16
-"""Clips that calibrate are longer than those trained on: what drifts shows itself late, and objects end."""
+"""Clips that choose the gain are longer than those trained on: what drifts shows itself late."""
 
 
 @lru_cache(maxsize=2)
@@ -58,30 +56,22 @@ def validate(model: SAM2Base, settings: ClipSettings, folder: Path, step: int) -
 
 
 @torch.no_grad()
-def calibrate(model: SAM2Base, settings: ClipSettings) -> dict[str, dict[float, float]]:
-    """Choose what short clips cannot teach, on long fixed clips; returns the mean Dice of each candidate.
+def choose_gain(model: SAM2Base, settings: ClipSettings) -> dict[float, float]:
+    """Set the gain of the mask prior to the best of ``GAINS`` on long fixed clips; returns the mean Dice of each.
 
-    First the gain of the mask prior: below one, a little is lost on every frame, until masks have faded. Then how sure
-    the model has to be that the object is there: clips of a few frames rarely show that an object has ended.
+    Training sees short clips, where a gain below one costs little; over many frames it lets masks fade.
     """
     model.eval()
     clips = validation_clips(replace(settings, num_frames=CALIBRATION_FRAMES))
     batch = Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), "mask")
-    by_gain, found = {}, {}
+    scores = {}
     for gain in GAINS:
         model.mask_prior.gain.fill_(gain)
         outputs, _ = run_clips(model, batch, torch.Generator())
-        masks = torch.cat([output.high_res > 0 for output in outputs], dim=1)[:, 1:]
-        found[gain] = masks, torch.cat([output.object_score for output in outputs], dim=1)[:, 1:]
-        by_gain[gain] = round(_mean_dice(masks, batch.masks[:, 1:]), 4)
-    best = max(by_gain, key=by_gain.get)
-    model.mask_prior.gain.fill_(best)
-    masks, scores = found[best]
-    by_limit = {
-        limit: round(_mean_dice(masks & (scores > limit)[..., None, None], batch.masks[:, 1:]), 4) for limit in LIMITS
-    }
-    model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias -= max(by_limit, key=by_limit.get)
-    return {"prior_gain": by_gain, "object_score_limit": by_limit}
+        predicted = torch.cat([output.high_res > 0 for output in outputs], dim=1)
+        scores[gain] = round(_mean_dice(predicted[:, 1:], batch.masks[:, 1:]), 4)
+    model.mask_prior.gain.fill_(max(scores, key=scores.get))
+    return scores
 
 
 def _mean_dice(predicted: torch.Tensor, truth: torch.Tensor) -> float:
