@@ -157,7 +157,8 @@ def say_report(report: dict[str, Any]) -> None:
     for name, members in groups:
         summary = summarise(members)
         table.append([name, len(members), *(_text(summary.get(kind, {}).get(method)) for kind, method in columns)])
-    console.say("Mean Dice (kind of prompt:method; 'given' is the prompted slice itself)")
+    console.say("Mean Dice (kind of prompt:method; 'given' is the prompted slice itself; 'empty beyond' is no Dice but")
+    console.say("the share of slices beyond the object's ends on which the mask is empty)")
     console.say_table(header, table)
 
 
