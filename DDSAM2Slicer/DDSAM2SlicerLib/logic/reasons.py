@@ -24,7 +24,7 @@ def find_reasons(phase: Phase, space: Workspace | None, frame: int | None) -> di
     reasons[Action.LOCK] = reasons[Action.PROMPT] or ("" if space.notes.segment_ids else _("There is no object yet."))
     reasons[Action.CHECK_NEXT] = "" if has_masks else _("Propagate first: there are no masks to check.")
     if phase is Phase.IDLE:
-        reasons.update(_idle_reasons(space, has_masks))
+        reasons.update(_idle_reasons(space))
     return reasons
 
 
@@ -37,7 +37,7 @@ def _busy_reason(phase: Phase) -> str:
     return _("Wait for the measurement to end, or stop it.") if phase is Phase.MEASURING else ""
 
 
-def _idle_reasons(space: Workspace, has_masks: bool) -> dict[Action, str]:
+def _idle_reasons(space: Workspace) -> dict[Action, str]:
     """Reasons while nothing is going on."""
     results = space.notes.results
     has_prompts = bool(space.notes.prompts.prompts)
@@ -49,5 +49,4 @@ def _idle_reasons(space: Workspace, has_masks: bool) -> dict[Action, str]:
         Action.UNDO: "" if space.target.can_undo else _("There is no propagation to undo."),
         Action.REDO: "" if space.target.can_redo else _("There is nothing to redo."),
         Action.MEASURE: "" if space.notes.segment_ids else _("There is no object to measure."),
-        Action.CHECK_NEXT: "" if has_masks else _("Propagate first: there are no masks to check."),
     }

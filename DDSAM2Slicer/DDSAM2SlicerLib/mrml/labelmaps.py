@@ -240,20 +240,19 @@ def grow_to_grid(segmentation_node, segment_id: str, grid: VolumeGeometry) -> It
     """``put_on_grid`` in pieces of a few milliseconds, for event loops; the segment changes with the last one."""
     segmentation = segmentation_node.GetSegmentation()
     segment, layer = segment_of(segmentation_node, segment_id), layer_of(segmentation_node, segment_id, grid)
-    label, sharing = segment.GetLabelValue(), [segment_id]
+    label, sharing, fill = segment.GetLabelValue(), [segment_id], None
     dtype = np.uint8 if label <= np.iinfo(np.uint8).max else np.uint16
-    if layer is None or layer.array.size == 0:
-        first, size, matrix, fill = np.zeros(3, int), np.array(grid.shape_kji[::-1]), grid.ijk_to_ras, None
-        sharing = [segment_id] if layer is None else _segments_of_layer(segmentation, segment_id)
-    elif layer.is_on_grid:
+    first, size, matrix = np.zeros(3, int), np.array(grid.shape_kji[::-1]), grid.ijk_to_ras
+    if layer is not None and layer.array.size == 0:
+        sharing = _segments_of_layer(segmentation, segment_id)
+    elif layer is not None and layer.is_on_grid:
         if layer.covers(grid.shape_kji) and label <= np.iinfo(layer.array.dtype).max:
             return
         first = np.minimum(layer.start, layer.shift)
-        size = np.maximum(layer.start + layer.array.shape[::-1], layer.shift + grid.shape_kji[::-1]) - first
+        size = np.maximum(layer.start + layer.array.shape[::-1], layer.shift + size) - first
         matrix, fill = layer.matrix, partial(_copy_slices, layer, first)
         dtype, sharing = np.promote_types(dtype, layer.array.dtype), _segments_of_layer(segmentation, segment_id)
-    else:
-        first, size, matrix = np.zeros(3, int), np.array(grid.shape_kji[::-1]), grid.ijk_to_ras
+    elif layer is not None:
         dtype, fill, label = np.uint8, partial(_resample_slices, layer, label), 1
     image, array = _allocate_image(size, first, matrix, dtype)
     before = 0 if layer is None else layer.image.GetMTime()
@@ -315,7 +314,7 @@ def _resample_slices(layer: Layer, label: int, start: int, piece: NDArray) -> No
 
 
 def _allocate_image(size: NDArray[np.intp], first_ijk: Sequence[int], ijk_to_local: NDArray, dtype):
-    """A vtkOrientedImageData with room for labels, and a view (K, J, I) of that room; what is in it is not defined."""
+    """A vtkOrientedImageData of so many voxels (i, j, k), and a view (K, J, I) of them; what they hold is undefined."""
     image = slicer.vtkOrientedImageData()
     extent = np.stack([first_ijk, np.add(first_ijk, size) - 1], axis=1)
     image.SetExtent(*extent.ravel().tolist())

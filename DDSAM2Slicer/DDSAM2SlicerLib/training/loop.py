@@ -66,10 +66,9 @@ class Trainer:
             self.model.load_state_dict(load_model(recipe.start).state_dict())
         self.average = deepcopy(self.model).eval()
         groups = decay_groups(self.model, recipe.weight_decay)
-        objective = Objective(self.model)
-        self.loss_terms = objective
+        self.unwrapped = Objective(self.model)  # Fabric's wrapper takes no attributes
         self.objective, self.optimizer = self.fabric.setup(
-            objective, torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98))
+            self.unwrapped, torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98))
         )
         self.average.to(self.fabric.device)
         self.step = 0
@@ -94,7 +93,7 @@ class Trainer:
         """Train one stage from wherever the run stands."""
         for model in (self.model, self.average):
             set_image_size(model, stage.clip.size)
-        self.loss_terms.weights = stage.loss
+        self.unwrapped.weights = stage.loss
         seed = self.recipe.seed + 7919 * first + self.fabric.global_rank
         pool = Pool(stage, seed, (self.step - first) * stage.fresh_per_step, self.num_workers)
         LOG.info("stage %s: steps %d to %d", stage.name, self.step, first + stage.steps)
