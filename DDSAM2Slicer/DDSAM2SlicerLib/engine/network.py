@@ -47,6 +47,7 @@ class Network:
             self.encoder = FrameEncoder(self.model)
         self.prior = model.mask_prior if settings.mask_prior else None
         self.size = model.image_size
+        self.mask_side = self.size // 4 if model.refiner is None else self.size
 
     def computing(self) -> AbstractContextManager[None]:
         """Context in which all network calls belong."""
@@ -59,13 +60,13 @@ class Network:
         return is_allowed and model.multimask_min_pt_num <= num_points <= model.multimask_max_pt_num
 
     def enlarge(self, low_res: torch.Tensor) -> torch.Tensor:
-        """Enlarge logits (B, 1, h, w) to the network's input size."""
+        """Enlarge mask logits (B, 1, h, w) to the network's input size."""
         return F.interpolate(low_res, size=(self.size, self.size), mode="bilinear", align_corners=False)
 
     def shrink(self, high_res: torch.Tensor) -> torch.Tensor:
-        """Reduce logits (B, 1, S, S) to the decoder's resolution."""
-        side = self.size // 4
-        return F.interpolate(high_res, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+        """Reduce logits (B, 1, S, S) to the resolution of the masks."""
+        size = (self.mask_side, self.mask_side)
+        return F.interpolate(high_res, size=size, mode="bilinear", align_corners=False, antialias=True)
 
     def remember(
         self,
@@ -85,11 +86,6 @@ class Network:
         ]
         encoded = torch.cat([memory.features for memory in memories])
         return encoded.to(STORED_DTYPE).flatten(2).transpose(1, 2).contiguous()
-
-    def predict_motion(self, previous_logits: torch.Tensor, previous: Frame, current: Frame) -> torch.Tensor:
-        """Move the previous frame's mask logits (B, 1, h, w) along the image's motion; always in fp32."""
-        with torch.autocast(self.device.type, enabled=False):
-            return self.prior(previous_logits.float(), previous.image, current.image)
 
 
 class FrameCache:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.prompts import FramePrompt
 from ..model import steps
+from ..model.refiner import Clues
 from .crop import Crop, CropPolicy, bounding_box
 from .network import Frame, FrameCache, Network
 
@@ -98,14 +99,17 @@ class Prompter:
     ) -> steps.Decoded:
         """Decode the box and the first ``count`` points, with the mask before as dense prompt."""
         coordinates, labels = _to_tensors(prompt, count, frame.crop, self._network)
-        return steps.decode(
+        points = (coordinates, labels)
+        hint = None if previous is None else previous.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        decoded = steps.decode(
             self._network.model,
             embedding,
             frame.features,
-            points=(coordinates, labels),
-            mask_logits=None if previous is None else previous.clamp(-LOGIT_LIMIT, LOGIT_LIMIT),
+            points=points,
+            mask_logits=hint,
             multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
         )
+        return steps.refine(self._network.model, decoded, Clues(frame.image, hint, points=points))
 
 
 def _first_positive(prompt: FramePrompt) -> int:

@@ -14,6 +14,8 @@ from ..core.plan import Pass
 from ..core.prompts import FramePrompt
 from ..core.settings import EngineSettings
 from ..model import steps
+from ..model.prior import Moved
+from ..model.refiner import Clues
 from .crop import Crop, CropPolicy, bounding_box, join_boxes
 from .memory_bank import Entry, MemoryBank, summarise
 from .network import Frame, FrameCache, Network
@@ -131,7 +133,8 @@ class Sweep:
         shop, bank = self._shop, group.bank
         bank.select_conditioning(group.anchors, seen.index, lambda anchor: self._encode_anchor(group, anchor))
         embedding = self._attend(bank, seen)
-        prior = self._predict_prior(bank, seen)
+        moved = self._move_neighbour(bank, seen)
+        prior = None if moved is None else moved.logits
         decoded = steps.decode(
             shop.network.model,
             embedding,
@@ -140,6 +143,7 @@ class Sweep:
             prior=prior,
             multimask=shop.network.uses_multimask(0, is_tracking=True),
         )
+        decoded = steps.refine(shop.network.model, decoded, self._gather_clues(bank, seen, moved))
         decoded, is_corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             bank.add(self._remember(seen, decoded, is_corrected))
@@ -167,13 +171,20 @@ class Sweep:
             parts.update(zip(rows, output, strict=True))
         return torch.stack([parts[row] for row in range(bank.num_objects)])
 
-    def _predict_prior(self, bank: MemoryBank, seen: Frame) -> torch.Tensor | None:
-        """Motion-compensated logits of the neighbouring frame, if the model has been trained to use them."""
+    def _move_neighbour(self, bank: MemoryBank, seen: Frame) -> Moved | None:
+        """Motion-compensated mask of the neighbouring frame, if the model has been trained to use it."""
         neighbour = bank.neighbour(seen.index)
         if self._shop.network.prior is None or neighbour is None:
             return None
         previous = self._shop.cache.get(neighbour.frame, self._crop)
-        return self._shop.network.predict_motion(neighbour.low_res, previous, seen)
+        return self._shop.network.prior(neighbour.low_res, previous.image, seen.image)
+
+    def _gather_clues(self, bank: MemoryBank, seen: Frame, moved: Moved | None) -> Clues:
+        """What the refiner shall know of a tracked frame: the moved neighbour and the nearest anchor."""
+        anchor = min(bank.conditioning.values(), key=lambda entry: abs(entry.frame - seen.index))
+        anchor_image = self._shop.cache.get(anchor.frame, self._crop).image
+        hint, moved_image = moved or (None, None)
+        return Clues(seen.image, hint, moved_image, anchor_image, anchor.low_res)
 
     def _apply_corrections(
         self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded

@@ -22,6 +22,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from ..core.errors import WeightsError
 from .adapter import AdapterSettings, attach_adapters
 from .prior import MaskPrior
+from .refiner import MaskRefiner
 
 BACKBONE_STRIDE = 16
 """Input pixels per token of the image embedding."""
@@ -54,6 +55,8 @@ class ModelSpec:
     """Remember prompted frames as the binary mask that the user saw, as sam2's predictor does by default."""
     mask_prior: bool = False
     """Give the decoder the motion-compensated mask of the previous frame (see ``prior.py``)."""
+    refiner: bool = False
+    """Redraw the decoder's masks at the input's resolution (see ``refiner.py``); needs the mask prior."""
     adapters: AdapterSettings | None = None
 
     def with_image_size(self, image_size: int) -> ModelSpec:
@@ -116,6 +119,7 @@ _SPECS = (
         multimask_min_points=1,
         dynamic_multimask=False,
         mask_prior=True,
+        refiner=True,
         adapters=AdapterSettings(zero_init=True),
     ),
 )
@@ -125,8 +129,8 @@ ARCHITECTURES: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 def build_model(spec: ModelSpec) -> SAM2Base:
     """Build a network with random weights, in evaluation mode, on the CPU, in fp32.
 
-    The result is sam2's ``SAM2Base`` with two additions: ``ddsam2_spec`` (the specification) and ``mask_prior`` (a
-    module or None).
+    The result is sam2's ``SAM2Base`` with three additions: ``ddsam2_spec`` (the specification), ``mask_prior`` and
+    ``refiner`` (a module or None each).
     """
     model = SAM2Base(
         image_encoder=_build_image_encoder(spec),
@@ -166,6 +170,7 @@ def build_model(spec: ModelSpec) -> SAM2Base:
     if spec.adapters is not None:
         attach_adapters(model, spec.adapters)
     model.mask_prior = MaskPrior() if spec.mask_prior else None
+    model.refiner = MaskRefiner() if spec.refiner else None
     model.ddsam2_spec = spec
     return model.eval()
 

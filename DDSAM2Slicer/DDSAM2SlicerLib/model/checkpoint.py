@@ -235,7 +235,7 @@ def _infer_spec(tensors: Tensors, path: Path) -> ModelSpec:
     width = 0 if first is None else first.shape[0]
     for spec in ARCHITECTURES.values():
         if (spec.embed_dim, sum(spec.stages)) == (width, depth):
-            return replace(spec, mask_prior=False, adapters=_infer_adapters(tensors, path))
+            return replace(spec, mask_prior=False, refiner=False, adapters=_infer_adapters(tensors, path))
     msg = (
         f"{path} is no model this version knows (trunk of width {width} with {depth} blocks). "
         f"Known: {', '.join(ARCHITECTURES)}."

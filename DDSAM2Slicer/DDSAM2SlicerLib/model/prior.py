@@ -8,6 +8,8 @@ corrections instead of masks from nothing.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -21,6 +23,13 @@ FLOW_SIGMA_PX = 1.5
 """Gaussian smoothing of the displacement field after every iteration."""
 
 
+class Moved(NamedTuple):
+    """The previous frame where its motion took it."""
+
+    logits: torch.Tensor  # (B, 1, h, w)
+    image: torch.Tensor  # (1 or B, 3, S, S)
+
+
 class MaskPrior(nn.Module):
     """Motion-compensated previous mask, and how much of it is added to the decoder's logits."""
 
@@ -30,8 +39,10 @@ class MaskPrior(nn.Module):
         self.gain = nn.Parameter(torch.ones(()))
 
     @torch.no_grad()
-    def forward(self, previous_logits: torch.Tensor, previous_image: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        """Move the previous logits along the image's motion.
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
+    def forward(self, previous_logits: torch.Tensor, previous_image: torch.Tensor, image: torch.Tensor) -> Moved:
+        """Move the previous logits along the image's motion; always in fp32.
 
         Args:
             previous_logits: (B, 1, h, w) mask logits of the previous frame.
@@ -39,10 +50,11 @@ class MaskPrior(nn.Module):
             image: The same of the current frame.
 
         Returns:
-            (B, 1, h, w) logits for the current frame, clamped to ``PRIOR_LIMIT``; no gradient flows through.
+            Logits for the current frame, clamped to ``PRIOR_LIMIT``, and the moved image; no gradient flows through.
         """
         flow = estimate_flow(image, previous_image)
-        return warp(previous_logits, flow).clamp(-PRIOR_LIMIT, PRIOR_LIMIT)
+        logits = warp(previous_logits.float(), flow).clamp(-PRIOR_LIMIT, PRIOR_LIMIT)
+        return Moved(logits, warp(previous_image, flow))
 
 
 def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:

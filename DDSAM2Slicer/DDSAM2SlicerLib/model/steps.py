@@ -7,12 +7,16 @@ letters: B objects, S input side, C model width, (h, w) token grid (S/16 each).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
+
+if TYPE_CHECKING:
+    from .refiner import Clues
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
@@ -48,12 +52,12 @@ class Memory:
 class Decoded:
     """Masks of one frame for a batch of objects; all logits fp32."""
 
-    low_res: torch.Tensor  # (B, 1, 4h, 4w) chosen mask
+    low_res: torch.Tensor  # (B, 1, 4h, 4w) chosen mask; (B, 1, S, S) where it was refined
     high_res: torch.Tensor  # (B, 1, S, S) the same, bilinearly enlarged
     iou: torch.Tensor  # (B,) predicted IoU of the chosen mask
     object_score: torch.Tensor  # (B, 1) logit, above 0 = the object is in the frame
     pointer: torch.Tensor  # (B, C)
-    candidates: torch.Tensor  # (B, M, 4h, 4w) all masks that were on offer
+    candidates: torch.Tensor  # (B, M, 4h, 4w) all masks that the decoder had on offer
     candidate_ious: torch.Tensor  # (B, M)
 
 
@@ -146,7 +150,7 @@ def decode(
     prior: torch.Tensor | None = None,
     multimask: bool = False,
 ) -> Decoded:
-    """Predict masks from an embedding and prompts.
+    """Predict masks from an embedding and prompts; where the model has a refiner, ``refine`` has the last word.
 
     Args:
         model: The network.
@@ -154,11 +158,12 @@ def decode(
         features: The same frame's encoder output, expanded to B.
         points: Coordinates (B, P, 2) as (x, y) in network pixels and labels (B, P): 1 positive, 0 negative, 2 and 3
             box corners, -1 padding.
-        mask_logits: (B, 1, 4h, 4w) dense prompt.
-        prior: (B, 1, 4h, 4w) logits added to every mask with the learned gain of ``model.mask_prior``.
+        mask_logits: (B, 1, 4h, 4w) dense prompt, or finer.
+        prior: Logits of the same shape, added to every mask with the learned gain of ``model.mask_prior``.
         multimask: Offer three masks and choose the one with the best predicted IoU.
     """
     batch = embedding.shape[0]
+    mask_logits, prior = (_to_grid(model, logits) for logits in (mask_logits, prior))
     if points is None:
         coordinates = embedding.new_zeros(batch, 1, 2, dtype=torch.float32)
         points = (coordinates, -torch.ones(batch, 1, dtype=torch.int32, device=embedding.device))
@@ -175,34 +180,58 @@ def decode(
     masks = masks.float()
     if prior is not None:
         masks = masks + model.mask_prior.gain * prior
-    if not model.training:  # training sees the logits themselves, or frames judged empty would give no gradient
+    is_final = model.refiner is None
+    if is_final and not model.training:  # training sees the logits themselves: frames judged empty give gradients, too
         masks = torch.where((object_score > 0)[:, :, None, None], masks, NO_OBJ_SCORE)
     best = ious.argmax(dim=1) if ious.shape[1] > 1 else torch.zeros(batch, dtype=torch.long, device=ious.device)
     rows = torch.arange(batch, device=ious.device)
     low_res = masks[rows, best][:, None]
     token = tokens[rows, best] if tokens.shape[1] > 1 else tokens[:, 0]
+    pointer = model.obj_ptr_proj(token)
     return Decoded(
         low_res=low_res,
         high_res=_enlarge(low_res, model.image_size),
         iou=ious[rows, best].float(),
         object_score=object_score,
-        pointer=_pointer(model, token, (object_score > 0).to(token.dtype)),
+        pointer=_pointer_or_none(model, pointer, (object_score > 0).to(pointer.dtype)) if is_final else pointer,
         candidates=masks,
         candidate_ious=ious.float(),
     )
 
 
+def refine(model: SAM2Base, decoded: Decoded, clues: Clues) -> Decoded:
+    """Redraw decoded masks at the input's resolution; scores follow from the new masks. Without a refiner: as given."""
+    if model.refiner is None:
+        return decoded
+    logits = model.refiner(replace(clues, decoded=decoded.low_res))
+    object_score = logits.amax(dim=(2, 3))
+    pointer = _pointer_or_none(model, decoded.pointer, (object_score > 0).to(decoded.pointer.dtype))
+    return replace(
+        decoded, low_res=logits, high_res=logits, iou=_certainty(logits), object_score=object_score, pointer=pointer
+    )
+
+
+def _to_grid(model: SAM2Base, logits: torch.Tensor | None) -> torch.Tensor | None:
+    """Bring logits to the decoder's resolution."""
+    size = tuple(model.sam_prompt_encoder.mask_input_size)
+    if logits is None or logits.shape[-2:] == size:
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _certainty(logits: torch.Tensor) -> torch.Tensor:
+    """IoU (B,) to be expected of refined masks if their probabilities (logits (B, 1, S, S)) are right."""
+    probability = torch.sigmoid(logits.float())
+    found = (probability > 0.5).to(probability.dtype)
+    union = torch.maximum(probability, found).sum(dim=(1, 2, 3))
+    return (probability * found).sum(dim=(1, 2, 3)) / union.clamp_min(1e-6)
+
+
 def use_mask(model: SAM2Base, features: Features, mask: torch.Tensor) -> Decoded:
     """Take a given mask (B, 1, S, S), float 0 or 1, as its frame's output; the decoder supplies the object pointer."""
     high_res = mask * MASK_SCALE + MASK_BIAS
-    size = (mask.shape[-2] // 4, mask.shape[-1] // 4)
-    low_res = F.interpolate(high_res, size=size, mode="bilinear", align_corners=False, antialias=True)
-    dense = model.mask_downsample(mask)
-    if dense.shape[-2:] != tuple(model.sam_prompt_encoder.mask_input_size):
-        dense = F.interpolate(
-            dense, size=model.sam_prompt_encoder.mask_input_size, mode="bilinear", align_corners=False, antialias=True
-        )
-    decoded = decode(model, features.embedding, features, mask_logits=dense)
+    low_res = high_res if model.refiner is not None else _to_grid(model, high_res)
+    decoded = decode(model, features.embedding, features, mask_logits=model.mask_downsample(mask))
     is_present = (mask.flatten(1) > 0).any(1, keepdim=True).to(decoded.pointer.dtype)  # (B, 1)
     return Decoded(
         low_res=low_res,
@@ -237,11 +266,6 @@ def remember(
 def _enlarge(low_res: torch.Tensor, size: int) -> torch.Tensor:
     """Enlarge logits to the network's input size."""
     return F.interpolate(low_res, size=(size, size), mode="bilinear", align_corners=False)
-
-
-def _pointer(model: SAM2Base, token: torch.Tensor, is_present: torch.Tensor) -> torch.Tensor:
-    """Project the mask token (B, C) to an object pointer, the learned 'no object' one where nothing is present."""
-    return _pointer_or_none(model, model.obj_ptr_proj(token), is_present)
 
 
 def _pointer_or_none(model: SAM2Base, pointer: torch.Tensor, is_present: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,8 @@ def render(draws: Draws, scene: Scene) -> torch.Tensor:
         image = image * torch.exp(
             draws.uniform(0, 0.5) * _upsampled(smooth_field(draws, 1, draws.uniform(0.7, 2), scene.points), image)
         )
+    if draws.chance(0.3):  # frames of one series differ in brightness
+        image = image * (1 + draws.uniform(0, 0.1) * draws.normal(len(image), 1, 1))
     image = _add_noise(draws, image, style)
     if style == "ultrasound":
         image = _ultrasound_geometry(draws, image)

@@ -31,6 +31,8 @@ class ClipSettings:
     share_low: float = 0.22
     share_high: float = 0.8
     """Side of the object's box over the side of the crop; the engine aims at the middle of this range."""
+    distant: float = 0.15
+    """Share of the samples that show the whole scene, as a first click is seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +58,13 @@ def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
 
 
 def _choose_object(draws: Draws, scene: Scene, settings: ClipSettings) -> torch.Tensor | None:
-    """Pick a label (or two that belong together) and keep one connected piece; None when nothing fits."""
+    """Pick a whole organ or a label and keep, mostly, one connected piece; None when nothing fits."""
     for _ in range(6):
-        wanted = scene.labels == draws.integer(0, scene.num_labels - 1)
-        if draws.chance(0.2):
+        if scene.wholes and draws.chance(0.4):
+            wanted = torch.isin(scene.labels, torch.tensor(draws.choice(scene.wholes)))
+        else:
+            wanted = scene.labels == draws.integer(0, scene.num_labels - 1)
+        if draws.chance(0.1):
             wanted |= scene.labels == draws.integer(0, scene.num_labels - 1)
         first = wanted[0]
         if int(first.sum()) < settings.min_object_px:
@@ -85,15 +90,20 @@ def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, settings: ClipSe
     rows, columns = mask[0].any(1).nonzero()[:, 0], mask[0].any(0).nonzero()[:, 0]
     extent = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
     scene_size = image.shape[-1]
-    side = min(max(extent / draws.uniform(settings.share_low, settings.share_high), 16), 1.05 * scene_size)
-    slack = max(side - extent, 0) * 0.5  # up to the border, where objects of large frames often lie
+    share = draws.uniform(settings.share_low, settings.share_high)
+    if draws.chance(settings.distant):
+        share = 0.0
+    side = min(max(extent / max(share, 1e-3), 16), 1.05 * scene_size)
+    slack = max(side - extent, 0) * 0.35
     centre = [float(edge[0] + edge[-1]) / 2 + draws.uniform(-slack, slack) for edge in (columns, rows)]
+    half = min(side / 2, scene_size / 2)  # the engine's window stays inside the frame, too
+    centre = [min(max(value, half), scene_size - half) for value in centre]
     voxel = draws.log_uniform(0.7, 4.0) if draws.chance(0.7) else 1.0  # scene pixels per stored voxel
     voxel = min(voxel, max(extent / 6, 0.7))
     small = max(round(scene_size / voxel), 16)
     frames = F.interpolate(image[:, None].float(), size=(small, small), mode="area" if voxel > 1 else "bilinear")
     masks = F.interpolate(mask[:, None].float(), size=(small, small), mode="nearest-exact")
-    angle = draws.uniform(-3.15, 3.15) if draws.chance(0.5) else draws.integer(0, 3) * torch.pi / 2
+    angle = draws.uniform(-3.15, 3.15) if draws.chance(0.3) else draws.integer(0, 3) * torch.pi / 2
     grid = _crop_grid(centre, side, scene_size, angle, draws.chance(0.5), settings.size)
     grid = grid.expand(len(frames), -1, -1, -1)
     frames = F.grid_sample(frames, grid, padding_mode="zeros", align_corners=False)[:, 0]

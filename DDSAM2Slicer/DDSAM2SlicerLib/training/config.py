@@ -9,7 +9,7 @@ from pathlib import Path
 from ..core.errors import SettingsError
 from .clips import ClipSettings
 from .objective import LossWeights
-from .rollout import PROMPT_KINDS
+from .prompts import PROMPT_KINDS
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Stage:
     image_share: float = 0.0
     """Share of the steps that show single images, as many as a clip step has frames: where prompts are learned."""
     image_prompts: dict[str, float] = field(default_factory=lambda: {"box": 0.45, "click": 0.3, "clicks": 0.25})
+    alone: bool = False
+    """Run nothing but the mask refiner: cheap steps, without the decoder's clue."""
     clip: ClipSettings = field(default_factory=ClipSettings)
     loss: LossWeights = field(default_factory=LossWeights)
 
@@ -54,13 +56,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole training run; its text goes into every checkpoint made by it."""
+    """A whole training run; its text goes into every checkpoint made by it.
+
+    Raises:
+        SettingsError: If ``trains`` is unknown, or stages without the network would train the network.
+    """
 
     architecture: str
     seed: int
     stages: tuple[Stage, ...]
     start: str = ""
     """Exported weights of the same architecture to start from, as a path; empty = random weights."""
+    trains: str = "all"
+    """What learns: all, or the refiner; the rest stays as it starts."""
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
     average_decay: float = 0.999
@@ -69,6 +77,13 @@ class Recipe:
     """Lightning Fabric's name of the arithmetic: 32-true or bf16-mixed."""
     validate_every: int = 500
     save_every: int = 200
+
+    def __post_init__(self) -> None:
+        """Reject recipes that train nothing or more than they run."""
+        accepted = ("refiner",) if any(stage.alone for stage in self.stages) else ("all", "refiner")
+        if self.trains not in accepted:
+            msg = f"This recipe trains {self.trains!r}; its stages accept {' or '.join(accepted)}."
+            raise SettingsError(msg)
 
     def to_dict(self) -> dict:
         """Return plain JSON types."""

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .clips import MIN_PROMPT_PX, Clip, make_clips
 from .config import Stage
-from .rollout import Batch
+from .prompts import Batch
 
 SEED_STRIDE = 1_000_003
 """Distance between the seeds of two scenes, so that streams of different recipes do not overlap by accident."""

@@ -37,7 +37,8 @@ def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int |
     spec = ARCHITECTURES[recipe.architecture].with_image_size(image_size or _size_at(recipe, state["step"]))
     model = build_model(spec)
     model.load_state_dict(state["average"])
-    gains = choose_gain(model, recipe.stages[-1].clip) if model.mask_prior is not None else {}
+    is_prior_final = model.mask_prior is not None and model.refiner is None  # a refiner was trained with its gain
+    gains = choose_gain(model, recipe.stages[-1].clip) if is_prior_final else {}
     LOG.info("mean Dice by gain of the mask prior, on generated clips: %s", gains)
     metadata = {
         "recipe": recipe.to_dict(),

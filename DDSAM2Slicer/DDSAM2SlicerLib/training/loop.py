@@ -14,12 +14,15 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
+from ..core.errors import SettingsError
 from ..model.architectures import ARCHITECTURES, build_model
 from ..model.checkpoint import load_model
 from .config import Recipe, Stage
 from .data import Pool
 from .objective import LossWeights
-from .rollout import Batch, clip_loss
+from .prompts import Batch
+from .refining import refiner_loss
+from .rollout import clip_loss
 from .validation import validate
 
 LOG = logging.getLogger(__name__)
@@ -29,14 +32,18 @@ class Objective(nn.Module):
     """The network with its loss as ``forward``, which is the shape that Fabric wraps for one or many devices."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Keep the network; ``weights`` change with the stage."""
+        """Keep the network; ``weights`` and ``is_alone`` change with the stage."""
         super().__init__()
         self.model = model
         self.weights = LossWeights()
+        self.is_alone = False
 
     def forward(self, frames: torch.Tensor, masks: torch.Tensor, kind: str, generator: torch.Generator) -> torch.Tensor:
         """Return the scalar loss of the parts of a ``Batch``: Fabric converts tensors but no frozen classes."""
-        return clip_loss(self.model, Batch(frames, masks, kind), self.weights, generator)
+        batch = Batch(frames, masks, kind)
+        if self.is_alone:
+            return refiner_loss(self.model.refiner, self.model.mask_prior, batch, self.weights, generator)
+        return clip_loss(self.model, batch, self.weights, generator)
 
 
 class Trainer:
@@ -63,7 +70,9 @@ class Trainer:
         self.fabric.seed_everything(recipe.seed + self.fabric.global_rank)
         self.model = build_model(ARCHITECTURES[recipe.architecture])
         if recipe.start:
-            self.model.load_state_dict(load_model(recipe.start).state_dict())
+            start_from(self.model, recipe.start)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(recipe.trains == "all" or name.startswith("refiner."))
         self.average = deepcopy(self.model).eval()
         groups = decay_groups(self.model, recipe.weight_decay)
         self.unwrapped = Objective(self.model)  # Fabric's wrapper takes no attributes
@@ -93,7 +102,7 @@ class Trainer:
         """Train one stage from wherever the run stands."""
         for model in (self.model, self.average):
             set_image_size(model, stage.clip.size)
-        self.unwrapped.weights = stage.loss
+        self.unwrapped.weights, self.unwrapped.is_alone = stage.loss, stage.alone
         seed = self.recipe.seed + 7919 * first + self.fabric.global_rank
         pool = Pool(stage, seed, (self.step - first) * stage.fresh_per_step, self.num_workers)
         LOG.info("stage %s: steps %d to %d", stage.name, self.step, first + stage.steps)
@@ -120,7 +129,7 @@ class Trainer:
         """Take one optimiser step; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, index)
-        self.model.train()
+        self.model.train(self.recipe.trains == "all")  # what is frozen runs as in use
         device = self.fabric.device
         loss = self.objective(batch.frames.to(device), batch.masks.to(device), batch.kind, generator)
         self.optimizer.zero_grad(set_to_none=True)
@@ -147,7 +156,7 @@ class Trainer:
             "step": self.step,
             "stage": stage.name,
             "loss": round(loss, 4),
-            **validate(self.average, stage.clip, self.folder, self.step),
+            **validate(self.average, stage.clip, self.folder, self.step, stage.alone),
         }
         LOG.info("validation %s", figures)
         path = self.folder / "log.csv"
@@ -180,6 +189,19 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
         LOG.info("resumed at step %d", self.step)
+
+
+def start_from(model: nn.Module, path: str) -> None:
+    """Load exported weights of the same architecture; a refiner that the file does not have keeps its random start.
+
+    Raises:
+        SettingsError: If the file's network is another one.
+    """
+    stored = load_model(path)
+    if stored.ddsam2_spec.name != model.ddsam2_spec.name:
+        msg = f"{path} is {stored.ddsam2_spec.name} and cannot start a recipe for {model.ddsam2_spec.name}."
+        raise SettingsError(msg)
+    model.load_state_dict({**model.state_dict(), **stored.state_dict()})
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:

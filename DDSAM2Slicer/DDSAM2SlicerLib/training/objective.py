@@ -42,6 +42,11 @@ def mask_losses(logits: torch.Tensor, target: torch.Tensor, weights: LossWeights
     return weights.cross_entropy * entropy.mean(dim=(2, 3)) + weights.dice * dice
 
 
+def refined_loss(logits: torch.Tensor, target: torch.Tensor, weights: LossWeights) -> torch.Tensor:
+    """Return the loss of refined masks: logits and target (B, 1, S, S), frames without the object included."""
+    return mask_losses(logits, target, weights).mean()
+
+
 def frame_loss(decoded: Decoded, target: torch.Tensor, weights: LossWeights) -> torch.Tensor:
     """Return the loss of one frame's masks, predicted IoU and object score.
 

@@ -26,20 +26,21 @@ class Scene:
     labels: torch.Tensor  # (T, H, W) int64
     num_labels: int
     points: torch.Tensor  # (T, H/COARSE, W/COARSE, 3) where each coarse pixel lies in the anatomy
-    is_time: bool
+    wholes: tuple[tuple[int, ...], ...]
+    """Labels that together are one organ: its wall, core, lesion; most real segmentations name such a whole."""
 
 
 def make_scene(draws: Draws, num_frames: int, size: int) -> Scene:
     """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through it."""
-    is_time = draws.chance(0.35)
-    points = _time_path(draws, num_frames, size) if is_time else _slice_path(draws, num_frames, size)
+    path = _time_path if draws.chance(0.35) else _slice_path
+    points = path(draws, num_frames, size)
     labels, count = _tissues(draws, points)
     canvas = _Canvas(labels, count, points)
     for _ in range(draws.integer(1, 6)):
         _add_organ(draws, canvas)
     for _ in range(draws.integer(0, 3)):
         _add_vessel(draws, canvas)
-    return Scene(canvas.labels, canvas.count, points, is_time)
+    return Scene(canvas.labels, canvas.count, points, tuple(canvas.wholes))
 
 
 def _grid(size: int) -> torch.Tensor:
@@ -51,7 +52,7 @@ def _grid(size: int) -> torch.Tensor:
 
 def _slice_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
     """Walk through slices: one step size, now and then uneven, in a gently bent space."""
-    step = draws.log_uniform(0.01, 0.14)
+    step = draws.log_uniform(0.015, 0.16)
     steps = step * (1 + draws.uniform(0, 0.3) * draws.normal(num_frames)).clamp(0.3, 2.0)
     depth = torch.cumsum(steps, 0) - steps.sum() / 2 + draws.uniform(-0.3, 0.3)
     points = _grid(size // COARSE).expand(num_frames, -1, -1, -1).clone()
@@ -88,6 +89,12 @@ class _Canvas:
 
     def __init__(self, labels: torch.Tensor, count: int, points: torch.Tensor) -> None:
         self.labels, self.count, self.points = labels, count, points
+        self.wholes: list[tuple[int, ...]] = []
+
+    def close_whole(self, first: int) -> None:
+        """Note that the labels from ``first`` on belong together, if there are several."""
+        if self.count - first > 1:
+            self.wholes.append(tuple(range(first, self.count)))
 
     def paint(self, level: torch.Tensor) -> None:
         """Give a new label to the pixels where the coarse function ``level`` (T, h, w) is negative."""
@@ -110,12 +117,15 @@ def _tissues(draws: Draws, points: torch.Tensor) -> tuple[torch.Tensor, int]:
 
 
 def _add_organ(draws: Draws, canvas: _Canvas) -> None:
-    """Paint a bumpy ellipsoid, perhaps with a wall, a core or a divided inside."""
-    centre = draws.uniform_tensor(-0.75, 0.75, 3) * torch.tensor([1.0, 1.0, 0.4])
+    """Paint a bumpy body of one or more lobes, perhaps with a wall, a core or a divided inside."""
+    first = canvas.count
     base = draws.log_uniform(0.07, 0.6)
-    radii = base * torch.exp(0.35 * draws.normal(3))
-    local = ((canvas.points - centre) @ rotation(draws)) / radii
-    radius = local.norm(dim=-1)
+    centre = draws.uniform_tensor(-0.75, 0.75, 3) * torch.tensor([1.0, 1.0, 0.4])
+    local, radius = _lobe(draws, canvas.points, centre, base)
+    for _ in range(draws.choice((0, 0, 0, 1, 2, 3))):  # processes of a vertebra, lobes of a liver, horns of a ventricle
+        beside = centre + base * draws.uniform(0.5, 1.3) * F.normalize(draws.normal(3), dim=0)
+        _, other = _lobe(draws, canvas.points, beside, base * draws.uniform(0.25, 0.8))
+        radius = torch.minimum(radius, other)
     bumps = smooth_field(draws, 1, draws.uniform(1.0, 3.0) / base, canvas.points)[0]
     radius = radius * (1 + draws.uniform(0, 0.25) * bumps)
     canvas.paint(radius - 1)
@@ -126,10 +136,18 @@ def _add_organ(draws: Draws, canvas: _Canvas) -> None:
         canvas.paint((local - offset).norm(dim=-1) * (1 + 0.2 * bumps) - draws.uniform(0.15, 0.5))
     if draws.chance(0.25):  # two parts that touch, often of nearly equal intensity
         canvas.paint(torch.maximum(radius - 1, local[..., draws.integer(0, 2)] - draws.uniform(-0.4, 0.4)))
+    canvas.close_whole(first)
+
+
+def _lobe(draws: Draws, points: torch.Tensor, centre: torch.Tensor, base: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Coordinates (T, h, w, 3) in a turned ellipsoid of about radius ``base``, and their norm, 1 on its surface."""
+    local = ((points - centre) @ rotation(draws)) / (base * torch.exp(0.4 * draws.normal(3)))
+    return local, local.norm(dim=-1)
 
 
 def _add_vessel(draws: Draws, canvas: _Canvas) -> None:
     """Paint a winding tube, across the frames or within them, perhaps with a wall."""
+    first = canvas.count
     along = draws.choice((0, 1, 2, 2))
     across = [axis for axis in range(3) if axis != along]
     line = canvas.points[..., along]
@@ -143,3 +161,4 @@ def _add_vessel(draws: Draws, canvas: _Canvas) -> None:
     canvas.paint(distance - radius)
     if draws.chance(0.4):
         canvas.paint(distance - radius * draws.uniform(0.5, 0.8))
+    canvas.close_whole(first)

@@ -11,13 +11,17 @@ import torch
 from PIL import Image
 from sam2.modeling.sam2_base import SAM2Base
 
+from ..model.prior import MaskPrior
+from ..model.steps import normalise
 from .clips import Clip, ClipSettings, make_clips
-from .rollout import Batch, run_clips
+from .prompts import Batch
+from .refining import follow_clips
+from .rollout import run_clips
 
 VALIDATION_SEED = 2**40
 """Scenes from this seed on are never trained on: training seeds stay far below."""
 NUM_CLIPS = 48
-KINDS = ("mask", "box", "click")
+KINDS = ("mask", "box", "click", "clicks")
 GAINS = (0.8, 1.0, 1.1, 1.2, 1.35, 1.5, 2.0, 4.0)
 """Candidates for the gain of the mask prior; large ones leave tracking to the moved mask."""
 CALIBRATION_FRAMES = 16
@@ -36,21 +40,31 @@ def validation_clips(settings: ClipSettings) -> tuple[Clip, ...]:
 
 
 @torch.no_grad()
-def validate(model: SAM2Base, settings: ClipSettings, folder: Path, step: int) -> dict[str, float]:
-    """Return mean Dice of tracked (``mask``, ``copy``) and prompted frames (``box``, ``click``); write a sheet."""
+def validate(
+    model: SAM2Base, settings: ClipSettings, folder: Path, step: int, is_alone: bool = False
+) -> dict[str, float]:
+    """Measure a model, or its refiner alone, on fixed clips, and write a sheet.
+
+    Returns:
+        Mean Dice of tracked frames (``mask``; ``copy``: the first mask kept, ``moved``: moved with the image) and of
+        prompted ones (``box``, ``click``, ``clicks``); ``empty``: share of the frames without the object that are so.
+    """
     model.eval()
     clips = validation_clips(settings)
     frames = torch.stack([clip.frames for clip in clips])
     masks = torch.stack([clip.masks for clip in clips])
     device = next(model.parameters()).device
     figures = {"copy": _mean_dice(masks[:, :1].expand_as(masks)[:, 1:], masks[:, 1:])}
+    if model.mask_prior is not None:
+        figures["moved"] = _mean_dice(_move_all(model.mask_prior, frames, masks), masks[:, 1:])
     for kind in KINDS:
         batch = Batch(frames.to(device), masks.to(device), kind)
-        outputs, _ = run_clips(model, batch, torch.Generator().manual_seed(0))
-        predicted = torch.cat([output.high_res > 0 for output in outputs], dim=1).cpu()
+        predicted = _predict(model, batch, is_alone).cpu()
         part = slice(1, None) if kind == "mask" else slice(0, 1)
         figures[kind] = _mean_dice(predicted[:, part], masks[:, part])
         if kind == "mask":
+            is_gone = ~masks.flatten(2).any(2)
+            figures["empty"] = float((~predicted.flatten(2).any(2))[is_gone].float().mean()) if is_gone.any() else 1.0
             _write_sheet(frames[:10], masks[:10], predicted[:10], folder / f"sheet_{step:06d}.png")
     return {key: round(value, 4) for key, value in figures.items()}
 
@@ -67,11 +81,30 @@ def choose_gain(model: SAM2Base, settings: ClipSettings) -> dict[float, float]:
     scores = {}
     for gain in GAINS:
         model.mask_prior.gain.fill_(gain)
-        outputs, _ = run_clips(model, batch, torch.Generator())
-        predicted = torch.cat([output.high_res > 0 for output in outputs], dim=1)
+        predicted = _predict(model, batch, is_alone=False)
         scores[gain] = round(_mean_dice(predicted[:, 1:], batch.masks[:, 1:]), 4)
     model.mask_prior.gain.fill_(max(scores, key=scores.get))
     return scores
+
+
+def _predict(model: SAM2Base, batch: Batch, is_alone: bool) -> torch.Tensor:
+    """Masks (B, T, S, S) of all frames of a batch of clips."""
+    generator = torch.Generator().manual_seed(0)
+    if not is_alone:
+        return torch.cat([output.high_res > 0 for output in run_clips(model, batch, generator).outputs], dim=1)
+    first, tracked = follow_clips(model.refiner, model.mask_prior, batch, generator)
+    start = first[-1][:, 0] > 0 if first else batch.masks[:, 0]
+    return torch.stack([start, *(logits[:, 0] > 0 for logits in tracked)], dim=1)
+
+
+def _move_all(prior: MaskPrior, frames: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Masks (B, T - 1, S, S) of frame 0 moved from frame to frame with the image and nothing else."""
+    images = normalise(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    logits, moved = 20.0 * masks[:, :1].float() - 10.0, []
+    for index in range(1, frames.shape[1]):
+        logits = prior(logits, images[:, index - 1], images[:, index]).logits
+        moved.append(logits[:, 0] > 0)
+    return torch.stack(moved, dim=1)
 
 
 def _mean_dice(predicted: torch.Tensor, truth: torch.Tensor) -> float:

@@ -25,7 +25,7 @@ def a_model():
 @pytest.fixture(scope="module")
 def a_blind_model():
     model = build_lively_model(ARCHITECTURES["hiera_nano"].with_image_size(SIZE))
-    torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, -1000.0)
+    torch.nn.init.constant_(model.refiner.out.bias, -1000.0)
     return model
 
 

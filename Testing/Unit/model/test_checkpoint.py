@@ -38,8 +38,9 @@ def assert_equal_weights(model, tensors):
 @pytest.mark.parametrize("wrapper", ["model", "state_dict", None])
 @pytest.mark.parametrize("prefix", ["", "module.", "module.model."])
 def test_sam_2_1_files_load_whatever_their_wrapping(tmp_path, a_nano_model, wrapper, prefix):
-    # nano stands for any size here; without its mask prior it has plain SAM 2.1 keys and adapters
-    tensors = {key: value for key, value in a_nano_model.state_dict().items() if key != "mask_prior.gain"}
+    # nano stands for any size here; without our own additions it has plain SAM 2.1 keys and adapters
+    own = ("mask_prior.", "refiner.")
+    tensors = {key: value for key, value in a_nano_model.state_dict().items() if not key.startswith(own)}
     stored = {prefix + key: value for key, value in tensors.items()}
     torch.save({wrapper: stored} if wrapper else stored, tmp_path / "model.pt")
     assert_equal_weights(load_model(tmp_path / "model.pt"), tensors)
@@ -72,7 +73,7 @@ def test_the_authors_flat_format_loads_with_its_adapters(tmp_path, settings):
     spec = (
         ARCHITECTURES["hiera_nano"]
         .with_image_size(64)
-        .__class__(**{**NANO.__dict__, "adapters": settings, "mask_prior": False})
+        .__class__(**{**NANO.__dict__, "adapters": settings, "mask_prior": False, "refiner": False})
     )
     source = build_model(spec)
     torch.save({f"model.{key}": value for key, value in source.state_dict().items()}, tmp_path / "medsam2_best.pth")

@@ -40,14 +40,21 @@ def test_the_moved_mask_fits_better_than_the_copied_one(column, row):
     before, mask_before = a_disc(60, 64)
     after, mask_after = a_disc(column, row)
     moved = MaskPrior()(mask_before, before, after)
-    assert dice_of(moved, mask_after) > dice_of(mask_before, mask_after) + 0.03
+    assert dice_of(moved.logits, mask_after) > dice_of(mask_before, mask_after) + 0.03
 
 
 def test_priors_are_clamped_and_carry_no_gradient():
     image, mask = a_disc(60, 64)
     moved = MaskPrior()((10 * mask).requires_grad_(), image, image)
-    assert float(moved.abs().max()) == PRIOR_LIMIT
-    assert not moved.requires_grad
+    assert float(moved.logits.abs().max()) == PRIOR_LIMIT
+    assert not moved.logits.requires_grad
+
+
+def test_the_image_moves_with_its_mask():
+    before, mask = a_disc(60, 64)
+    after, _ = a_disc(66, 64)
+    moved = MaskPrior()(mask, before, after)
+    assert float((moved.image - after).abs().mean()) < 0.5 * float((before - after).abs().mean())
 
 
 def test_warping_by_a_tenth_of_the_side_moves_by_a_tenth():

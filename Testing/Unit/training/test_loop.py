@@ -57,11 +57,9 @@ def test_a_run_stops_saves_and_goes_on_at_the_same_step(a_recipe, tmp_path, monk
     assert [row["step"] for row in rows] == ["2", "3"]
     assert 0 < float(rows[0]["copy"]) <= 1
     assert list((tmp_path / "run").glob("sheet_*.png"))
-    monkeypatch.setattr(validation, "GAINS", (1.0, 2.0))
-    monkeypatch.setattr(validation, "CALIBRATION_FRAMES", 3)
     export_average(a_recipe(3), tmp_path / "run", tmp_path / "model.safetensors")
     assert (tmp_path / "model.safetensors").stat().st_size < 12e6
-    assert load_model(tmp_path / "model.safetensors").mask_prior.gain.item() in (1.0, 2.0)
+    assert load_model(tmp_path / "model.safetensors").ddsam2_spec.refiner
 
 
 def test_a_run_starts_from_exported_weights_in_sixteen_bits(a_recipe, tmp_path, monkeypatch):
@@ -76,6 +74,29 @@ def test_a_run_starts_from_exported_weights_in_sixteen_bits(a_recipe, tmp_path, 
     trainer.run()
     assert trainer.step == 1
     assert torch.isfinite(trainer.model.get_parameter(name)).all()
+
+
+@pytest.mark.parametrize("alone", ["true", "false"])
+def test_only_the_refiner_learns_where_the_recipe_says_so(a_recipe, tmp_path, monkeypatch, alone):
+    monkeypatch.setattr(validation, "NUM_CLIPS", 1)
+    old = build_model(replace(ARCHITECTURES["hiera_nano"], refiner=False))
+    save_checkpoint(old, tmp_path / "start.safetensors", {})
+    text = RECIPE.format(steps=2, more='start = "start.safetensors"\ntrains = "refiner"') + f"alone = {alone}\n"
+    (tmp_path / "recipe.toml").write_text(text, encoding="utf-8")
+    trainer = Trainer(load_recipe(tmp_path / "recipe.toml"), tmp_path / "run", num_workers=0, accelerator="cpu")
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.run()
+    changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("refiner.") for name in changed)
+    assert all(torch.equal(before[name], value) for name, value in old.state_dict().items())
+
+
+def test_weights_of_another_network_cannot_start_a_recipe(a_recipe, tmp_path):
+    save_checkpoint(build_model(ARCHITECTURES["hiera_tiny"]), tmp_path / "start.safetensors", {})
+    recipe = a_recipe(1, 'start = "start.safetensors"')
+    with pytest.raises(DDSAM2Error, match="cannot start a recipe for hiera_nano"):
+        Trainer(recipe, tmp_path / "run", num_workers=0, accelerator="cpu")
 
 
 def test_the_gain_of_the_prior_does_not_decay_by_itself():

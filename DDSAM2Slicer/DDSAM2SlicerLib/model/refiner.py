@@ -1,0 +1,213 @@
+"""Mask refiner: a small U-Net that redraws the decoder's coarse mask at the input's full resolution (layer: model).
+
+SAM 2's decoder draws on a grid of a quarter of the input's side, which at 128 pixels is coarser than the organs of a
+small volume. The refiner sees the pixels themselves and every clue there is about the object: the decoder's logits,
+the moved mask and image of the previous frame (see ``prior.py``), the prompts, and how object and background look
+where the object is known. Sources of the ideas: cascaded refinement (CascadePSP, Cheng et al. 2020), the rough mask of
+the previous frame as input (MaskTrack, Perazzi et al. 2017), prompts as image channels (ScribblePrompt, Wong et al.
+2024), intensity likelihoods of object and background (GrabCut, Rother et al. 2004).
+
+Letters: B objects, S input side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .steps import IMAGE_MEAN, IMAGE_STD
+
+WIDTHS = (16, 32, 64, 128)
+"""Channels at 1/2, 1/4, 1/8 and 1/16 of the input's side."""
+TOP_WIDTH = 8
+NUM_CLUES = 11
+LOGIT_SCALE = 4.0
+"""Logits enter as tanh(logits / LOGIT_SCALE): their sign and certainty, not their size."""
+CLICK_SIGMA = 3.0 / 128
+"""Clicks are drawn as Gaussians of this size, in units of the input's side."""
+NUM_BINS = 64
+BLUR_PX = 5
+LIKELIHOOD_LIMIT = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Clues:
+    """What is known about B objects on one frame; absent clues are None."""
+
+    image: torch.Tensor  # (1 or B, 3, S, S) normalised network input
+    hint: torch.Tensor | None = None  # (B, 1, h, w) logits of an earlier or moved mask
+    moved_image: torch.Tensor | None = None  # (1 or B, 3, S, S) previous frame, moved as its mask was
+    anchor_image: torch.Tensor | None = None  # (1 or B, 3, S, S) a frame on which the object is known for certain
+    anchor_logits: torch.Tensor | None = None  # (B, 1, h, w) its mask there
+    points: tuple[torch.Tensor, torch.Tensor] | None = None  # as ``steps.decode`` takes them
+    decoded: torch.Tensor | None = None  # (B, 1, h, w) logits of the decoder
+
+
+class MaskRefiner(nn.Module):
+    """U-Net without normalisation layers, so that a mask does not depend on what else is in the batch."""
+
+    def __init__(self) -> None:
+        """Start as the plain sum of hint and decoder."""
+        super().__init__()
+        self.top = _block(NUM_CLUES, TOP_WIDTH)
+        widths = (TOP_WIDTH, *WIDTHS)
+        self.down = nn.ModuleList(
+            nn.Sequential(_block(before, width, stride=2), _block(width, width))
+            for before, width in zip(widths, WIDTHS, strict=False)
+        )
+        self.up = nn.ModuleList(
+            nn.Sequential(_block(deep + width, width), _block(width, width))
+            for deep, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True)
+        )
+        self.bottom = _block(TOP_WIDTH + WIDTHS[0], TOP_WIDTH)
+        self.out = nn.Conv2d(TOP_WIDTH, 1, 1)
+        self.trust = nn.Parameter(torch.tensor([2.0, 1.0]))  # logits per unit of hint and of decoder
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.out.weight)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, clues: Clues) -> torch.Tensor:
+        """Return mask logits (B, 1, S, S), fp32."""
+        stacked, known = _draw(clues)
+        full = self.top(stacked.contiguous(memory_format=torch.channels_last))
+        skips, x = [], full
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        for up, skip in zip(self.up, skips[-2::-1], strict=True):
+            x = up(torch.cat([_double(x), skip], dim=1))
+        x = self.bottom(torch.cat([_double(x), full], dim=1))
+        return self.out(x).float() + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
+
+
+def _block(channels: int, width: int, stride: int = 1) -> nn.Sequential:
+    """3x3 convolution and rectifier."""
+    return nn.Sequential(nn.Conv2d(channels, width, 3, stride, padding=1), nn.ReLU(inplace=True))
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    """Repeat every pixel in a 2 x 2 square."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+@torch.no_grad()
+@torch.autocast("cpu", enabled=False)
+@torch.autocast("cuda", enabled=False)
+def _draw(clues: Clues) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw all clues as channels (B, NUM_CLUES, S, S); also hint and decoder alone (B, 2, S, S), in -1..1."""
+    grey = _grey(clues.image)
+    side, count = grey.shape[-1], _count(clues)
+    moved = grey if clues.moved_image is None else _grey(clues.moved_image)
+    box, positive, negative = _draw_points(clues.points, count, side, grey)
+    hint, decoded = (_squash(logits, grey) for logits in (clues.hint, clues.decoded))
+    asked = torch.maximum(box, positive) * (1 - negative)
+    known = (clues.hint, clues.anchor_logits)
+    recent, anchor = (None if logits is None else torch.sigmoid(_resize(logits, side)) for logits in known)
+    anchor_image, recent_image = grey if anchor is None else _grey(clues.anchor_image), moved
+    if anchor is None:
+        anchor = recent if clues.points is None else asked
+    if recent is None:
+        recent, recent_image = anchor, anchor_image
+    middle, spread = grey.mean(dim=(1, 2, 3), keepdim=True), grey.std(dim=(1, 2, 3), keepdim=True).clamp_min(0.02)
+    has_box = (box.amax(dim=(1, 2, 3), keepdim=True) > 0).float()
+    channels = [
+        (grey - middle) / spread,
+        (moved - middle) / spread,
+        hint,
+        decoded,
+        *appearance(grey, anchor_image, anchor),
+        *appearance(grey, recent_image, recent),
+        2 * box - has_box,
+        positive,
+        negative,
+    ]
+    stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
+    return stacked, torch.cat([hint.expand(count, -1, -1, -1), decoded.expand(count, -1, -1, -1)], dim=1)
+
+
+def _count(clues: Clues) -> int:
+    """Number of objects."""
+    parts = [clues.hint, clues.decoded, clues.anchor_logits, None if clues.points is None else clues.points[0]]
+    return max(part.shape[0] for part in (clues.image, *parts) if part is not None)
+
+
+def _grey(image: torch.Tensor) -> torch.Tensor:
+    """Mean of the colours of a normalised input (B, 3, S, S), as (B, 1, S, S) in 0..1."""
+    mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+    return (image.float() * std + mean).mean(1, keepdim=True)
+
+
+def _resize(logits: torch.Tensor, side: int) -> torch.Tensor:
+    """Bring logits to the input's resolution."""
+    if logits.shape[-1] == side:
+        return logits.float()
+    return F.interpolate(logits.float(), size=(side, side), mode="bilinear", align_corners=False)
+
+
+def _squash(logits: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    """Logits as a channel in -1..1, zeros where there are none."""
+    return torch.zeros_like(like) if logits is None else torch.tanh(_resize(logits, like.shape[-1]) / LOGIT_SCALE)
+
+
+def _draw_points(
+    points: tuple[torch.Tensor, torch.Tensor] | None, count: int, side: int, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draw the filled box, the positive and the negative clicks, three (B, 1, S, S) in 0..1."""
+    if points is None:
+        nothing = like.new_zeros(count, 1, side, side)
+        return nothing, nothing, nothing
+    coordinates, labels = points
+    line = torch.arange(side, device=like.device, dtype=torch.float32)
+    x, y = line.view(1, 1, 1, -1), line.view(1, 1, -1, 1)
+    px, py = (coordinates[..., axis].float()[..., None, None] for axis in (0, 1))  # (B, P, 1, 1)
+    kind = labels[..., None, None]
+    near = torch.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * (CLICK_SIGMA * side) ** 2))  # (B, P, S, S)
+    positive, negative = ((near * (kind == wanted)).amax(1, keepdim=True) for wanted in (1, 0))
+    after_start = ((x >= px - 0.5) & (y >= py - 0.5) & (kind == 2)).any(1, keepdim=True)
+    before_end = ((x <= px + 0.5) & (y <= py + 0.5) & (kind == 3)).any(1, keepdim=True)
+    return (after_start & before_end).float(), positive, negative
+
+
+def appearance(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Log-likelihood ratio of object to background for every pixel, sharp and blurred, in -1..1.
+
+    Args:
+        image: (1 or B, 1, S, S) in 0..1, to be judged.
+        reference: The same of the frame whose histograms are taken.
+        weight: (B, 1, S, S) in 0..1, how much a pixel of the reference belongs to the object.
+    """
+    count = weight.shape[0]
+    ratios = []
+    for is_blurred in (False, True):
+        judged, known = (_blur(one) if is_blurred else one for one in (image, reference))
+        known_bins = _bins(known).expand(count, -1)
+        inside = _histogram(known_bins, weight.flatten(1))
+        outside = _histogram(known_bins, 1 - weight.flatten(1))
+        ratio = (inside.log() - outside.log()).clamp(-LIKELIHOOD_LIMIT, LIKELIHOOD_LIMIT) / LIKELIHOOD_LIMIT
+        ratios.append(ratio.gather(1, _bins(judged).expand(count, -1)).view_as(weight))
+    return tuple(ratios)
+
+
+def _blur(image: torch.Tensor) -> torch.Tensor:
+    """Average over small squares."""
+    return F.avg_pool2d(image, BLUR_PX, stride=1, padding=BLUR_PX // 2, count_include_pad=False)
+
+
+def _bins(image: torch.Tensor) -> torch.Tensor:
+    """Index of every pixel's histogram bin, (B, S*S)."""
+    return (image.flatten(1) * NUM_BINS).long().clamp(0, NUM_BINS - 1)
+
+
+def _histogram(bins: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted, smoothed and normalised histogram (B, NUM_BINS), nowhere zero."""
+    counts = weight.new_zeros(len(bins), NUM_BINS).scatter_add(1, bins, weight)
+    kernel = counts.new_tensor([1, 4, 6, 4, 1]).view(1, 1, -1) / 16
+    smooth = F.conv1d(counts[:, None], kernel, padding=2)[:, 0]
+    share = smooth / smooth.sum(1, keepdim=True).clamp_min(1e-3)
+    return share + 0.1 / NUM_BINS

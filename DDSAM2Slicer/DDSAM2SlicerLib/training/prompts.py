@@ -1,0 +1,95 @@
+"""Batches of clips; prompts as users give them: loose boxes, clicks and corrections, rough masks (layer: training)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..model.prior import warp
+
+PROMPT_KINDS = ("mask", "box", "click", "clicks", "rough")
+NUM_CLICKS = 3
+"""Clicks of the kind ``clicks``: the first inside, each further one in a large error."""
+ROUGHNESS = 0.07
+"""Rough masks are bent by a smooth displacement of up to about this share of the frame's side."""
+ROUGH_LOGIT = 8.0
+ERROR_PX = 9
+"""Errors are averaged over squares of this side before one of them is clicked: large ones come first."""
+
+Points = tuple[torch.Tensor, torch.Tensor]
+"""Coordinates (B, P, 2) and labels (B, P), as ``steps.decode`` takes them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B clips of T frames, each with one object, that share a kind of prompt."""
+
+    frames: torch.Tensor  # (B, T, S, S) uint8
+    masks: torch.Tensor  # (B, T, S, S) bool
+    kind: str
+
+
+def bend(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Turn masks (B, S, S) into the logits (B, 1, S, S) of rough ones."""
+    logits = (2.0 * masks[:, None].float() - 1.0) * ROUGH_LOGIT
+    bends = torch.randn(len(masks), 2, 4, 4, generator=generator).to(logits.device)
+    strength = ROUGHNESS * torch.rand(len(masks), 1, 1, 1, generator=generator).to(logits.device)
+    flow = F.interpolate(bends, size=masks.shape[-2:], mode="bicubic", align_corners=False) * strength
+    return torch.cat([warp(one[None], own[None]) for one, own in zip(logits, flow, strict=True)])
+
+
+def draw_box(masks: torch.Tensor, generator: torch.Generator) -> Points:
+    """Draw loose boxes around masks (B, S, S): coordinates (B, 2, 2) and labels (B, 2) as the decoder takes them."""
+    size = masks.shape[-1]
+    corners = []
+    for mask in masks:
+        rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+        corners.append([[int(columns[0]), int(rows[0])], [int(columns[-1]), int(rows[-1])]])
+    box = torch.tensor(corners, dtype=torch.float32, device=masks.device)  # (B, 2, 2)
+    extent = (box[:, 1] - box[:, 0] + 1)[:, None]
+    looseness = 0.1 * torch.rand(len(masks), 1, 1, generator=generator)
+    noise = torch.randn(len(masks), 2, 2, generator=generator)
+    box = (box + (noise * looseness).to(box.device) * extent).clamp(0, size - 1)
+    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=masks.device).expand(len(masks), -1)
+    return box, labels
+
+
+def draw_clicks(masks: torch.Tensor, count: int, generator: torch.Generator) -> Points:
+    """Draw clicks, the first well inside the mask, each further one inside or, one time in three, outside."""
+    coordinates, labels = [], []
+    for mask in masks:
+        inside, outside = _interior(mask).nonzero(), (~mask).nonzero()
+        for number in range(count):
+            is_outside = number > 0 and len(outside) > 0 and torch.rand((), generator=generator).item() < 1 / 3
+            places = outside if is_outside else inside
+            row, column = places[int(torch.randint(len(places), (), generator=generator))].tolist()
+            coordinates.append([float(column), float(row)])
+            labels.append(0 if is_outside else 1)
+    shape = (len(masks), count)
+    return (
+        torch.tensor(coordinates, device=masks.device).view(*shape, 2),
+        torch.tensor(labels, dtype=torch.int32, device=masks.device).view(shape),
+    )
+
+
+def draw_correction(points: Points, found: torch.Tensor, truth: torch.Tensor, generator: torch.Generator) -> Points:
+    """Add a click in a large error: positive where something of ``truth`` (B, S, S) is missing in ``found``."""
+    error = truth.float() - found.float()
+    density = F.avg_pool2d(error[:, None], ERROR_PX, stride=1, padding=ERROR_PX // 2)[:, 0].abs() * (error != 0)
+    noise = 0.05 * torch.rand(density.shape, generator=generator).to(density.device)
+    place = (density + noise * (error != 0)).flatten(1).argmax(1)
+    row, column = place // error.shape[-1], place % error.shape[-1]
+    label = torch.where(found.flatten(1).any(1) & (error.flatten(1).gather(1, place[:, None])[:, 0] < 0), 0, 1)
+    is_right = (error == 0).flatten(1).all(1)  # nothing to correct: padding
+    coordinates = torch.cat([points[0], torch.stack([column, row], dim=1)[:, None].float()], dim=1)
+    labels = torch.cat([points[1], torch.where(is_right, -1, label)[:, None].to(points[1].dtype)], dim=1)
+    return coordinates, labels
+
+
+def _interior(mask: torch.Tensor) -> torch.Tensor:
+    """Keep the pixels at least four pixels from the edge of a mask (S, S); all of it where it is thinner."""
+    background = (~mask)[None, None].float()
+    eroded = F.max_pool2d(background, 9, stride=1, padding=4)[0, 0] == 0
+    return eroded if bool(eroded.any()) else mask

@@ -1,0 +1,97 @@
+"""The refiner redraws masks from whatever is known, at the input's resolution, one object like many."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from DDSAM2SlicerLib.model import steps
+from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
+from DDSAM2SlicerLib.model.refiner import Clues, MaskRefiner, appearance
+
+SIZE = 64
+
+
+def a_lively_refiner():
+    torch.manual_seed(0)
+    refiner = MaskRefiner()
+    torch.nn.init.normal_(refiner.out.weight, std=0.3)
+    return refiner.eval()
+
+
+def some_clues(count=2):
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    box = torch.tensor([[[10.0, 12.0], [40.0, 50.0], [20.0, 20.0], [5.0, 5.0]]]).expand(count, -1, -1)
+    labels = torch.tensor([[2, 3, 1, 0]], dtype=torch.int32).expand(count, -1)
+    image, moved, anchor = (draw(1, 3, SIZE, SIZE) for _ in range(3))
+    return Clues(
+        image,
+        draw(count, 1, SIZE, SIZE),
+        moved,
+        anchor,
+        draw(count, 1, SIZE, SIZE),
+        (box, labels),
+        draw(count, 1, 16, 16),
+    )
+
+
+def test_an_untrained_refiner_adds_up_what_it_is_told():
+    clues = some_clues()
+    logits = MaskRefiner()(clues)
+    decoded = torch.nn.functional.interpolate(clues.decoded, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+    assert torch.allclose(logits, 2 * torch.tanh(clues.hint / 4) + torch.tanh(decoded / 4), atol=1e-5)
+
+
+@pytest.mark.parametrize("absent", ["hint moved_image", "anchor_image anchor_logits", "points", "decoded"])
+def test_any_clue_may_be_missing_and_each_one_matters(absent):
+    refiner, clues = a_lively_refiner(), some_clues()
+    fewer = replace(clues, **dict.fromkeys(absent.split()))
+    assert refiner(fewer).shape == (2, 1, SIZE, SIZE)
+    assert not torch.allclose(refiner(fewer), refiner(clues), atol=1e-3)
+
+
+def test_a_mask_does_not_depend_on_what_else_is_in_the_batch():
+    refiner, clues = a_lively_refiner(), some_clues()
+
+    def first(value, name):
+        if value is None or name in ("image", "moved_image", "anchor_image"):
+            return value
+        return tuple(one[:1] for one in value) if name == "points" else value[:1]
+
+    alone = Clues(**{field.name: first(getattr(clues, field.name), field.name) for field in fields(clues)})
+    assert torch.allclose(refiner(alone), refiner(clues)[:1], atol=1e-4)
+
+
+def test_appearance_tells_what_looks_like_the_object_on_another_frame():
+    reference = torch.full((1, 1, SIZE, SIZE), 0.2)
+    reference[..., 10:30, 10:30] = 0.8
+    weight = (reference > 0.5).float()
+    other = torch.full((1, 1, SIZE, SIZE), 0.2)
+    other[..., 40:50, 35:60] = 0.8
+    for ratio in appearance(other, reference, weight):
+        assert float(ratio[..., 44:46, 40:55].min()) > 0.5
+        assert float(ratio[..., :30, :].max()) < -0.5
+
+
+def test_refined_masks_are_fine_and_carry_their_own_scores():
+    model = build_model(replace(ARCHITECTURES["hiera_nano"].with_image_size(SIZE), adapters=None))
+    torch.nn.init.constant_(model.refiner.out.bias, -9.0)
+    image = torch.zeros(1, 3, SIZE, SIZE)
+    features = steps.encode_image(model, image)
+    points = torch.tensor([[[30.0, 30.0]]]), torch.tensor([[1]], dtype=torch.int32)
+    decoded = steps.decode(model, steps.no_memory(model, features), features, points)
+    gone = steps.refine(model, decoded, Clues(image, points=points))
+    assert gone.low_res.shape == (1, 1, SIZE, SIZE)
+    assert float(gone.object_score) < 0
+    assert torch.equal(gone.pointer, model.no_obj_ptr)
+
+
+def test_the_refiner_needs_no_gradient_to_draw_its_clues():
+    clues = some_clues()
+    hint = clues.hint.requires_grad_()
+    MaskRefiner()(replace(clues, hint=hint)).sum().backward()
+    assert hint.grad is None
