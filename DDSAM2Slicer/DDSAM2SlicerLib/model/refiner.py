@@ -13,6 +13,7 @@ Letters: B objects, S input side.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -20,16 +21,17 @@ from torch import nn
 
 from .steps import IMAGE_MEAN, IMAGE_STD
 
-WIDTHS = (16, 32, 64, 128)
-"""Channels at 1/2, 1/4, 1/8 and 1/16 of the input's side."""
-TOP_WIDTH = 8
+WIDTHS = (32, 48, 64, 96, 128)
+"""Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's side."""
+FOLD = 2
+"""Squares of FOLD x FOLD pixels are folded into channels at the entrance and unfolded at the exit."""
 NUM_CLUES = 11
 LOGIT_SCALE = 4.0
 """Logits enter as tanh(logits / LOGIT_SCALE): their sign and certainty, not their size."""
 CLICK_SIGMA = 3.0 / 128
 """Clicks are drawn as Gaussians of this size, in units of the input's side."""
 NUM_BINS = 64
-BLUR_PX = 5
+BLUR_PX = 4
 LIKELIHOOD_LIMIT = 4.0
 
 
@@ -52,18 +54,17 @@ class MaskRefiner(nn.Module):
     def __init__(self) -> None:
         """Start as the plain sum of hint and decoder."""
         super().__init__()
-        self.top = _block(NUM_CLUES, TOP_WIDTH)
-        widths = (TOP_WIDTH, *WIDTHS)
+        first, *_ = WIDTHS
+        entrance = nn.Sequential(_block(NUM_CLUES * FOLD**2, first), _block(first, first))
         self.down = nn.ModuleList(
-            nn.Sequential(_block(before, width, stride=2), _block(width, width))
-            for before, width in zip(widths, WIDTHS, strict=False)
+            [
+                entrance,
+                *(nn.Sequential(_block(wide, deep, stride=2), _block(deep, deep)) for wide, deep in pairwise(WIDTHS)),
+            ]
         )
-        self.up = nn.ModuleList(
-            nn.Sequential(_block(deep + width, width), _block(width, width))
-            for deep, width in zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True)
-        )
-        self.bottom = _block(TOP_WIDTH + WIDTHS[0], TOP_WIDTH)
-        self.out = nn.Conv2d(TOP_WIDTH, 1, 1)
+        steps_up = zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True)
+        self.up = nn.ModuleList(nn.Sequential(_block(deep + wide, wide), _block(wide, wide)) for deep, wide in steps_up)
+        self.out = nn.Conv2d(first, FOLD**2, 3, padding=1)
         self.trust = nn.Parameter(torch.tensor([2.0, 1.0]))  # logits per unit of hint and of decoder
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -75,25 +76,20 @@ class MaskRefiner(nn.Module):
     def forward(self, clues: Clues) -> torch.Tensor:
         """Return mask logits (B, 1, S, S), fp32."""
         stacked, known = _draw(clues)
-        full = self.top(stacked.contiguous(memory_format=torch.channels_last))
-        skips, x = [], full
+        x = F.pixel_unshuffle(stacked, FOLD).contiguous(memory_format=torch.channels_last)
+        skips = []
         for down in self.down:
             x = down(x)
             skips.append(x)
         for up, skip in zip(self.up, skips[-2::-1], strict=True):
-            x = up(torch.cat([_double(x), skip], dim=1))
-        x = self.bottom(torch.cat([_double(x), full], dim=1))
-        return self.out(x).float() + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
+            x = up(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skip], dim=1))
+        correction = F.pixel_shuffle(self.out(x).float(), FOLD)
+        return correction + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
 
 
 def _block(channels: int, width: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution and rectifier."""
     return nn.Sequential(nn.Conv2d(channels, width, 3, stride, padding=1), nn.ReLU(inplace=True))
-
-
-def _double(x: torch.Tensor) -> torch.Tensor:
-    """Repeat every pixel in a 2 x 2 square."""
-    return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 @torch.no_grad()
@@ -195,8 +191,8 @@ def appearance(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tenso
 
 
 def _blur(image: torch.Tensor) -> torch.Tensor:
-    """Average over small squares."""
-    return F.avg_pool2d(image, BLUR_PX, stride=1, padding=BLUR_PX // 2, count_include_pad=False)
+    """Average over squares of BLUR_PX pixels, interpolated."""
+    return _resize(F.avg_pool2d(image, BLUR_PX), image.shape[-1])
 
 
 def _bins(image: torch.Tensor) -> torch.Tensor:

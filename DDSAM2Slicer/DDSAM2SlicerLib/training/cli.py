@@ -1,16 +1,17 @@
-"""``ddsam2 train``: pretrain a network from nothing, export what was trained (layer: training)."""
+"""``ddsam2 train``: pretrain a network, export what was trained, score it on held-out clips (layer: training)."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
 from .config import load_recipe
 
 
 def main(argv: list[str]) -> int:
-    """Run ``pretrain`` or ``export``; returns the process exit code."""
+    """Run ``pretrain``, ``export`` or ``score``; returns the process exit code."""
     parser = argparse.ArgumentParser(prog="ddsam2 train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     pretrain = commands.add_parser(
@@ -25,8 +26,18 @@ def main(argv: list[str]) -> int:
     export.add_argument("--config", type=Path, required=True)
     export.add_argument("--folder", type=Path, required=True)
     export.add_argument("--output", type=Path, required=True)
+    score = commands.add_parser("score", help="score a model on generated clips that no training has seen")
+    score.add_argument("--model", default="nano", help="name or file (default: nano)")
+    score.add_argument("--clips", type=int, default=100, help="of each kind (default: 100)")
+    score.add_argument("--frames", type=int, default=16, help="per clip (default: 16)")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if options.command == "score":
+        from .holdout import describe_scores
+
+        for sentence in describe_scores(options.model, options.clips, options.frames):
+            sys.stdout.write(f"{sentence}\n")
+        return 0
     recipe = load_recipe(options.config)
     if options.command == "pretrain":
         from .loop import Trainer
@@ -40,6 +51,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.exit(main(sys.argv[1:]))

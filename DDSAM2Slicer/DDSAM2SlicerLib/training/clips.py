@@ -26,6 +26,8 @@ class ClipSettings:
     scene_size: int = 160
     """Side of the scene that samples are cut from, in pixels."""
     crops_per_scene: int = 3
+    time_share: float = 0.35
+    """Share of the scenes that are seen over time; the others are seen slice by slice."""
     min_object_px: int = 40
     """Smallest object on the prompted frame, in scene pixels."""
     share_low: float = 0.22
@@ -46,7 +48,7 @@ class Clip:
 def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
     """Draw one scene and cut up to ``crops_per_scene`` samples from it; the same seed gives the same samples."""
     draws = Draws(seed)
-    scene = make_scene(draws, settings.num_frames, settings.scene_size)
+    scene = make_scene(draws, settings.num_frames, settings.scene_size, settings.time_share)
     image = render(draws, scene)
     clips = []
     for _ in range(settings.crops_per_scene):

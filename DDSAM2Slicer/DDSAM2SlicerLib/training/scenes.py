@@ -30,9 +30,9 @@ class Scene:
     """Labels that together are one organ: its wall, core, lesion; most real segmentations name such a whole."""
 
 
-def make_scene(draws: Draws, num_frames: int, size: int) -> Scene:
-    """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through it."""
-    path = _time_path if draws.chance(0.35) else _slice_path
+def make_scene(draws: Draws, num_frames: int, size: int, time_share: float = 0.35) -> Scene:
+    """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through slices or time."""
+    path = _time_path if draws.chance(time_share) else _slice_path
     points = path(draws, num_frames, size)
     labels, count = _tissues(draws, points)
     canvas = _Canvas(labels, count, points)

@@ -1,0 +1,79 @@
+"""A model on generated clips that no training has seen, run by the engine as a user would (layer: training)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.frames import TimeFrames
+from ..core.metrics import dice
+from ..core.prompts import PromptSet
+from .clips import Clip, ClipSettings, make_clips
+
+if TYPE_CHECKING:
+    from ..engine.predictor import Predictor
+
+HOLDOUT_SEED = 2**41
+"""Beyond the seeds of training and of the validation clips."""
+KINDS = {"time": 1.0, "slices": 0.0}
+OBJECT = 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well clips were followed from the mask of their first frame."""
+
+    dice: float
+    """Mean over clips of the Dice pooled over the tracked frames."""
+    copied: float
+    """The same of the first mask left where it was."""
+    absent: int
+    """Tracked frames without the object."""
+    empty: float
+    """Share of those on which nothing was found."""
+
+
+def holdout_clips(time_share: float, count: int, num_frames: int) -> list[Clip]:
+    """Draw the fixed clips: one of every scene from HOLDOUT_SEED on."""
+    settings = ClipSettings(num_frames=num_frames, time_share=time_share, distant=0.0)
+    clips: list[Clip] = []
+    seed = HOLDOUT_SEED
+    while len(clips) < count:
+        clips.extend(make_clips(seed, settings)[:1])
+        seed += 1
+    return clips
+
+
+def follow(predictor: Predictor, clip: Clip) -> np.ndarray:
+    """Masks (T - 1, S, S) of all frames but the first, whose mask is given."""
+    session = predictor.open(TimeFrames(clip.frames.numpy()))
+    session.set_prompts(PromptSet.empty().with_mask(OBJECT, 0, clip.masks[0].numpy()))
+    found = {result.frame: result.masks[0] for result in session.propagate()}
+    return np.stack([found[index] for index in range(1, len(clip.frames))])
+
+
+def score_clips(predictor: Predictor, clips: list[Clip]) -> Score:
+    """Follow every clip and compare."""
+    scores, copied, empty = [], [], []
+    for clip in clips:
+        truth, found = clip.masks[1:].numpy(), follow(predictor, clip)
+        scores.append(dice(found, truth))
+        copied.append(dice(np.broadcast_to(clip.masks[0].numpy(), truth.shape), truth))
+        empty += [not mask.any() for mask, real in zip(found, truth, strict=True) if not real.any()]
+    return Score(float(np.mean(scores)), float(np.mean(copied)), len(empty), float(np.mean(empty)) if empty else 1.0)
+
+
+def describe_scores(model: str, count: int, num_frames: int) -> Iterator[str]:
+    """Score a model (name or file) on both kinds of clips; one sentence each."""
+    from ..engine.predictor import load_predictor
+
+    predictor = load_predictor(model)
+    for name, time_share in KINDS.items():
+        score = score_clips(predictor, holdout_clips(time_share, count, num_frames))
+        yield (
+            f"{name}: {count} clips of {num_frames} frames, mean Dice {score.dice:.3f} (copied {score.copied:.3f}); "
+            f"{score.absent} frames without the object, {score.empty:.1%} of them empty"
+        )
