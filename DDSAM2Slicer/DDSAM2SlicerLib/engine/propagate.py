@@ -143,7 +143,8 @@ class Sweep:
             prior=prior,
             multimask=shop.network.uses_multimask(0, is_tracking=True),
         )
-        decoded = steps.refine(shop.network.model, decoded, self._gather_clues(bank, seen, moved))
+        if shop.network.model.refiner is not None:
+            decoded = steps.refine(shop.network.model, decoded, self._gather_clues(bank, seen, moved))
         decoded, is_corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             bank.add(self._remember(seen, decoded, is_corrected))

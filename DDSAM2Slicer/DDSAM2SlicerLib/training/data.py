@@ -38,11 +38,15 @@ class ClipStream(IterableDataset):
 class Pool:
     """Draws batches from the most recent clips of a stream; every step replaces the oldest ones."""
 
-    def __init__(self, stage: Stage, seed: int, first_scene: int, num_workers: int) -> None:
-        """Open the stream and fill a quarter of the pool, so that training can begin."""
-        stream = ClipStream(stage, seed, first_scene)
+    def __init__(self, stage: Stage, seed: int, first_scene: int, num_workers: int, rank: int = 0) -> None:
+        """Open the stream and fill a quarter of the pool, so that training can begin.
+
+        Processes of different rank see different clips, but agree on the kind of every batch: no one waits long.
+        """
+        stream = ClipStream(stage, seed + rank, first_scene)
         self.stage = stage
-        self.generator = torch.Generator().manual_seed(seed + first_scene)
+        self.generator = torch.Generator().manual_seed(seed + rank + first_scene)
+        self._kinds = torch.Generator().manual_seed(seed + first_scene)
         prefetch = {"prefetch_factor": 16} if num_workers else {}
         self._fresh = iter(DataLoader(stream, batch_size=None, num_workers=num_workers, **prefetch))
         self._clips: list[Clip] = []
@@ -56,14 +60,14 @@ class Pool:
     def draw(self) -> Batch:
         """Take new clips in and draw a batch, of clips or of as many single images; all share a kind of prompt."""
         self._refill(self.stage.fresh_per_step)
-        is_images = torch.rand((), generator=self.generator).item() < self.stage.image_share
+        is_images = torch.rand((), generator=self._kinds).item() < self.stage.image_share
         count = self.stage.clips_per_step * (self.stage.clip.num_frames if is_images else 1)
         picks = torch.randint(len(self._clips), (count,), generator=self.generator).tolist()
         clips = [vary(self._clips[pick], self.generator) for pick in picks]
         if is_images:
             clips = [self._one_frame(clip) for clip in clips]
         kinds, weights = zip(*(self.stage.image_prompts if is_images else self.stage.prompts).items(), strict=True)
-        kind = kinds[int(torch.multinomial(torch.tensor(weights), 1, generator=self.generator))]
+        kind = kinds[int(torch.multinomial(torch.tensor(weights), 1, generator=self._kinds))]
         return Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), kind)
 
     def _one_frame(self, clip: Clip) -> Clip:

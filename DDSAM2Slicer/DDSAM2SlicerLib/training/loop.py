@@ -103,8 +103,8 @@ class Trainer:
         for model in (self.model, self.average):
             set_image_size(model, stage.clip.size)
         self.unwrapped.weights, self.unwrapped.is_alone = stage.loss, stage.alone
-        seed = self.recipe.seed + 7919 * first + self.fabric.global_rank
-        pool = Pool(stage, seed, (self.step - first) * stage.fresh_per_step, self.num_workers)
+        scenes_seen = (self.step - first) * stage.fresh_per_step
+        pool = Pool(stage, self.recipe.seed + 7919 * first, scenes_seen, self.num_workers, self.fabric.global_rank)
         LOG.info("stage %s: steps %d to %d", stage.name, self.step, first + stage.steps)
         started, running = time.monotonic(), None
         while self.step < first + stage.steps:
