@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from ..core.errors import SettingsError
+from ..model.architectures import ARCHITECTURES, ModelSpec
 from .clips import ClipSettings
 from .objective import LossWeights
 from .prompts import PROMPT_KINDS
@@ -68,7 +69,7 @@ class Recipe:
     start: str = ""
     """Exported weights of the same architecture to start from, as a path; empty = random weights."""
     trains: str = "all"
-    """What learns: all, or the refiner; the rest stays as it starts."""
+    """What learns: all; the refiner, while the rest stays as it starts; or a network without a refiner."""
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
     average_decay: float = 0.999
@@ -80,10 +81,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Reject recipes that train nothing or more than they run."""
-        accepted = ("refiner",) if any(stage.alone for stage in self.stages) else ("all", "refiner")
+        accepted = ("refiner",) if any(stage.alone for stage in self.stages) else ("all", "refiner", "network")
         if self.trains not in accepted:
             msg = f"This recipe trains {self.trains!r}; its stages accept {' or '.join(accepted)}."
             raise SettingsError(msg)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network to build."""
+        spec = ARCHITECTURES[self.architecture]
+        return replace(spec, refiner=False) if self.trains == "network" else spec
 
     def to_dict(self) -> dict:
         """Return plain JSON types."""
@@ -91,7 +98,7 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe; see ``Recipes/nano.toml``.
+    """Read a recipe; see ``recipes/nano.toml``.
 
     A relative ``start`` is looked for beside the recipe.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ..core.errors import InputError
-from ..model.architectures import ARCHITECTURES, build_model
+from ..model.architectures import build_model
 from ..model.checkpoint import save_checkpoint
 from .config import Recipe
 from .validation import choose_gain
@@ -34,7 +34,7 @@ def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int |
         msg = f"{folder} holds no checkpoint.pt. Train first: ddsam2 train pretrain --config … --folder {folder}."
         raise InputError(msg)
     state = torch.load(source, map_location="cpu", weights_only=True)
-    spec = ARCHITECTURES[recipe.architecture].with_image_size(image_size or _size_at(recipe, state["step"]))
+    spec = recipe.spec.with_image_size(image_size or _size_at(recipe, state["step"]))
     model = build_model(spec)
     model.load_state_dict(state["average"])
     is_prior_final = model.mask_prior is not None and model.refiner is None  # a refiner was trained with its gain

@@ -15,7 +15,7 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 
 from ..core.errors import SettingsError
-from ..model.architectures import ARCHITECTURES, build_model
+from ..model.architectures import build_model
 from ..model.checkpoint import load_model
 from .config import Recipe, Stage
 from .data import Pool
@@ -68,11 +68,11 @@ class Trainer:
         self.fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy, precision=recipe.precision)
         self.fabric.launch()
         self.fabric.seed_everything(recipe.seed + self.fabric.global_rank)
-        self.model = build_model(ARCHITECTURES[recipe.architecture])
+        self.model = build_model(recipe.spec)
         if recipe.start:
             start_from(self.model, recipe.start)
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(recipe.trains == "all" or name.startswith("refiner."))
+            parameter.requires_grad_(recipe.trains != "refiner" or name.startswith("refiner."))
         self.average = deepcopy(self.model).eval()
         groups = decay_groups(self.model, recipe.weight_decay)
         self.unwrapped = Objective(self.model)  # Fabric's wrapper takes no attributes
@@ -129,7 +129,7 @@ class Trainer:
         """Take one optimiser step; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, index)
-        self.model.train(self.recipe.trains == "all")  # what is frozen runs as in use
+        self.model.train(self.recipe.trains != "refiner")  # what is frozen runs as in use
         device = self.fabric.device
         loss = self.objective(batch.frames.to(device), batch.masks.to(device), batch.kind, generator)
         self.optimizer.zero_grad(set_to_none=True)

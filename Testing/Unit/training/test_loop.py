@@ -108,11 +108,12 @@ def test_the_gain_of_the_prior_does_not_decay_by_itself():
 
 
 @pytest.mark.slow
-def test_two_hundred_steps_of_the_committed_recipe_lower_the_loss(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["nano_network.toml", "nano.toml"])
+def test_two_hundred_steps_of_a_committed_recipe_lower_the_loss(tmp_path, monkeypatch, name):
     monkeypatch.setattr(validation, "NUM_CLIPS", 2)
-    recipe = load_recipe(files("DDSAM2SlicerLib.training") / "recipes" / "nano.toml")
+    recipe = load_recipe(files("DDSAM2SlicerLib.training") / "recipes" / name)
     stage = replace(recipe.stages[0], steps=200, pool=200)
-    trainer = Trainer(replace(recipe, stages=(stage,)), tmp_path / "run", num_workers=0, accelerator="cpu")
+    trainer = Trainer(replace(recipe, stages=(stage,), start=""), tmp_path / "run", num_workers=0, accelerator="cpu")
     losses, step = [], trainer._train_step
     monkeypatch.setattr(trainer, "_train_step", lambda *given: losses.append(step(*given)) or losses[-1])
     trainer.run()
