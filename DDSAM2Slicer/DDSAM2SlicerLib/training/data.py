@@ -63,9 +63,10 @@ class Pool:
         is_images = torch.rand((), generator=self._kinds).item() < self.stage.image_share
         count = self.stage.clips_per_step * (self.stage.clip.num_frames if is_images else 1)
         picks = torch.randint(len(self._clips), (count,), generator=self.generator).tolist()
-        clips = [vary(self._clips[pick], self.generator) for pick in picks]
+        clips = [self._clips[pick] for pick in picks]
         if is_images:
             clips = [self._one_frame(clip) for clip in clips]
+        clips = [vary(clip, self.generator) for clip in clips]
         kinds, weights = zip(*(self.stage.image_prompts if is_images else self.stage.prompts).items(), strict=True)
         kind = kinds[int(torch.multinomial(torch.tensor(weights), 1, generator=self._kinds))]
         return Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), kind)
@@ -88,7 +89,7 @@ def vary(clip: Clip, generator: torch.Generator) -> Clip:
     if draws[3] < 0.5 and int(masks[-1].sum()) >= max(0.3 * int(masks[0].sum()), MIN_PROMPT_PX):
         frames, masks = frames.flip(0), masks.flip(0)
     gamma = 2.0 ** (draws[4] - 0.5)
-    toned = (frames.float() / 255.0) ** gamma * 255.0
+    tones = (torch.arange(256) / 255.0) ** gamma * 255.0
     if draws[5] < 0.15:
-        toned = 255.0 - toned
-    return Clip(toned.round().to(torch.uint8), masks)
+        tones = 255.0 - tones
+    return Clip(tones.round().to(torch.uint8)[frames.long()], masks)
