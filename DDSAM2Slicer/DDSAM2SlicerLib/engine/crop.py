@@ -102,6 +102,12 @@ class CropPolicy:
             return Crop(0, 0, self.width, self.height)
         return self._around((0, 0, self.width - 1, self.height - 1), self._largest_side())
 
+    def halve(self, x: float, y: float, count: int) -> list[Crop]:
+        """The whole frame, then windows around a pixel, each half as wide as the one before; no more than ``count``."""
+        whole = self.whole()
+        sides = [self._largest_side() / 2**step for step in range(1, count)] if self.settings.zoom else []
+        return [whole, *(self._around((x, y, x, y), side) for side in sides if side >= self.settings.min_crop_px)]
+
     def choose(self, box: Box | None) -> Crop:
         """Window around a box in which the object fills the wanted share of the side; the whole frame without a box."""
         if box is None or not self.settings.zoom:

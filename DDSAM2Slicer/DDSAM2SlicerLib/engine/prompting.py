@@ -21,7 +21,9 @@ from .network import Frame, FrameCache, Network
 LOGIT_LIMIT = 32.0
 """Previous logits are clamped to this size before they prompt the decoder."""
 WORTH_ZOOMING = 0.8
-"""A clicked object is looked at again if its window would be smaller than this share of the frame's."""
+"""A clicked object is looked at again if its window would be smaller than this share of that it was found in."""
+NUM_WINDOWS = 3
+"""The whole frame, half and a quarter of its side: a small object in a large frame is but a few pixels at first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +59,10 @@ class Prompter:
         if prompt.box is not None:
             box = prompt.box
             return self._answer_in(self._policy.choose((box.x0, box.y0, box.x1, box.y1)), frame, prompt)
-        whole = self._answer_in(self._policy.whole(), frame, prompt)
-        closer = self._policy.choose(bounding_box(whole.mask))
-        if closer.width >= WORTH_ZOOMING * whole.crop.width or not _holds(closer, prompt):
-            return whole
+        found = self._find(frame, prompt)
+        closer = self._policy.choose(bounding_box(found.mask))
+        if closer.width >= WORTH_ZOOMING * found.crop.width or not _holds(closer, prompt):
+            return found
         return self._answer_in(closer, frame, prompt)
 
     def correct(self, frame: Frame, prompt: FramePrompt, context: Context) -> steps.Decoded:
@@ -76,6 +78,17 @@ class Prompter:
         """Frame-sized masks (B, H, W) of network logits (B, 1, h, w)."""
         window = (crop.to_pixels(low_res) > 0).cpu().numpy()
         return crop.place(window, self._policy.height, self._policy.width)
+
+    def _find(self, frame: int, prompt: FramePrompt) -> Prompted:
+        """Look for a clicked object in the whole frame and in smaller windows, and keep the surest answer.
+
+        Only a refined mask says how sure it is in a way that holds for every window.
+        """
+        num_windows = NUM_WINDOWS if self._network.model.refiner is not None else 1
+        middle = np.mean([(point.x, point.y) for point in prompt.points if point.positive] or [(0, 0)], axis=0)
+        windows = self._policy.halve(*middle, num_windows)
+        answers = [self._answer_in(window, frame, prompt) for window in windows if _holds(window, prompt)]
+        return max(answers, key=lambda answer: float(answer.decoded.iou))
 
     def _answer_in(self, crop: Crop, index: int, prompt: FramePrompt) -> Prompted:
         """Replay all clicks of a prompt under one crop."""

@@ -72,6 +72,13 @@ def test_windows_never_fall_below_the_smallest_side_nor_exceed_the_frame():
     assert make_policy(zoom=False).choose((10, 10, 12, 12)) == Crop(0, 0, 300, 200)
 
 
+def test_windows_around_a_click_halve_down_to_the_smallest_side():
+    windows = make_policy(min_crop_px=80).halve(290, 100, 3)
+    assert [window.width for window in windows] == [300, 150]
+    assert windows[1].x + windows[1].width == 300
+    assert make_policy(zoom=False).halve(290, 100, 3) == [Crop(0, 0, 300, 200)]
+
+
 def test_windows_are_square_in_millimetres():
     crop = make_policy(aspect=4.0).choose((100, 90, 139, 99))
     assert (crop.width, crop.height) == (80, 20)
