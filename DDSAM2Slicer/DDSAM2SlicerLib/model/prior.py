@@ -16,9 +16,9 @@ from torch import nn
 
 PRIOR_LIMIT = 8.0
 """Logits of a prior are clamped to this size: sure, yet correctable."""
-FLOW_SIZES = (32, 64)
+FLOW_SIZES = (32, 64, 128)
 """Sides, in pixels, of the images that are registered, coarse to fine."""
-FLOW_ITERATIONS = (12, 8)
+FLOW_ITERATIONS = (12, 8, 5)
 FLOW_SIGMA_PX = 1.5
 """Gaussian smoothing of the displacement field after every iteration."""
 

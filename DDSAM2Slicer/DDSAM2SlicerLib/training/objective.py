@@ -43,8 +43,15 @@ def mask_losses(logits: torch.Tensor, target: torch.Tensor, weights: LossWeights
 
 
 def refined_loss(logits: torch.Tensor, target: torch.Tensor, weights: LossWeights) -> torch.Tensor:
-    """Return the loss of refined masks: logits and target (B, 1, S, S), frames without the object included."""
-    return mask_losses(logits, target, weights).mean()
+    """Return the loss of refined masks: logits and target (B, 1, S, S).
+
+    Where the object is absent, soft Dice hardly tells a large wrong mask from a huge one; the mean probability of what
+    was found, weighted by itself, does.
+    """
+    is_present = target.flatten(1).amax(1) > 0.5
+    probability = logits.sigmoid()
+    found = probability.square().sum(dim=(1, 2, 3)) / (probability.sum(dim=(1, 2, 3)) + 1)
+    return torch.where(is_present, mask_losses(logits, target, weights)[:, 0], found).mean()
 
 
 def frame_loss(decoded: Decoded, target: torch.Tensor, weights: LossWeights) -> torch.Tensor:

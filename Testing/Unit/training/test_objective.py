@@ -6,7 +6,7 @@ import torch
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
 from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
 from DDSAM2SlicerLib.training.loop import set_image_size
-from DDSAM2SlicerLib.training.objective import LossWeights, mask_losses
+from DDSAM2SlicerLib.training.objective import LossWeights, mask_losses, refined_loss
 from DDSAM2SlicerLib.training.rollout import Batch, clip_loss, draw_box, draw_clicks
 
 
@@ -63,3 +63,15 @@ def test_the_loss_of_a_clip_is_finite_and_reaches_encoder_and_decoder(kind):
     assert torch.isfinite(loss)
     for name in ("image_encoder.trunk.patch_embed.proj.weight", "sam_mask_decoder.mask_tokens.weight"):
         assert float(model.get_parameter(name).grad.abs().sum()) > 0, name
+
+
+def test_a_mask_of_nothing_costs_until_it_is_gone():
+    nothing = torch.zeros(1, 1, 16, 16)
+    losses = []
+    for side in (16, 4, 0):
+        logits = torch.full((1, 1, 16, 16), -8.0)
+        logits[..., :side, :side] = 8.0
+        losses.append(float(refined_loss(logits, nothing, LossWeights())))
+    assert losses[0] > 0.9
+    assert losses[1] > 0.9
+    assert losses[2] < 0.01
