@@ -122,7 +122,8 @@ class Prompter:
             mask_logits=hint,
             multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
         )
-        return steps.refine(self._network.model, decoded, Clues(frame.image, hint, points=points))
+        clues = Clues(frame.image, hint, points=points)
+        return steps.refine(self._network.model, decoded, clues, self._policy.settings.mirror)
 
 
 def _first_positive(prompt: FramePrompt) -> int:

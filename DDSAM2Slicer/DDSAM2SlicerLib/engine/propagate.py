@@ -144,7 +144,8 @@ class Sweep:
             multimask=shop.network.uses_multimask(0, is_tracking=True),
         )
         if shop.network.model.refiner is not None:
-            decoded = steps.refine(shop.network.model, decoded, self._gather_clues(bank, seen, moved))
+            clues = self._gather_clues(bank, seen, moved)
+            decoded = steps.refine(shop.network.model, decoded, clues, shop.settings.mirror)
         decoded, is_corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             bank.add(self._remember(seen, decoded, is_corrected))

@@ -73,9 +73,18 @@ class MaskRefiner(nn.Module):
         nn.init.zeros_(self.out.weight)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, clues: Clues) -> torch.Tensor:
-        """Return mask logits (B, 1, S, S), fp32."""
+    def forward(self, clues: Clues, mirror: bool = False) -> torch.Tensor:
+        """Return mask logits (B, 1, S, S), fp32; with ``mirror`` the mean of two looks, one at the mirror image."""
         stacked, known = _draw(clues)
+        if mirror:
+            straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
+            correction = (straight + mirrored.flip(-1)) / 2
+        else:
+            correction = self._correct(stacked)
+        return correction + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
+
+    def _correct(self, stacked: torch.Tensor) -> torch.Tensor:
+        """Run the U-Net over drawn clues (B, NUM_CLUES, S, S): what is added to the logits known before."""
         x = F.pixel_unshuffle(stacked, FOLD).contiguous(memory_format=torch.channels_last)
         skips = []
         for down in self.down:
@@ -83,8 +92,7 @@ class MaskRefiner(nn.Module):
             skips.append(x)
         for up, skip in zip(self.up, skips[-2::-1], strict=True):
             x = up(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skip], dim=1))
-        correction = F.pixel_shuffle(self.out(x).float(), FOLD)
-        return correction + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
+        return F.pixel_shuffle(self.out(x).float(), FOLD)
 
 
 def _block(channels: int, width: int, stride: int = 1) -> nn.Sequential:

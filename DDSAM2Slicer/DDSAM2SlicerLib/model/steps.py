@@ -199,11 +199,11 @@ def decode(
     )
 
 
-def refine(model: SAM2Base, decoded: Decoded, clues: Clues) -> Decoded:
+def refine(model: SAM2Base, decoded: Decoded, clues: Clues, mirror: bool = False) -> Decoded:
     """Redraw decoded masks at the input's resolution; scores follow from the new masks. Without a refiner: as given."""
     if model.refiner is None:
         return decoded
-    logits = model.refiner(replace(clues, decoded=decoded.low_res))
+    logits = model.refiner(replace(clues, decoded=decoded.low_res), mirror)
     object_score = logits.amax(dim=(2, 3))
     pointer = _pointer_or_none(model, decoded.pointer, (object_score > 0).to(decoded.pointer.dtype))
     return replace(

@@ -36,9 +36,10 @@ def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
         means = torch.where(draws.uniform_tensor(0, 1, count) < 0.65, 0.45 + 0.25 * (means - 0.5), means)
     if style == "pet":
         means = torch.where(draws.uniform_tensor(0, 1, count) < 0.7, 0.3 * means, means)
-    for label in range(1, count):  # some neighbours differ by hardly anything
-        if draws.chance(0.15):
-            means[label] = means[draws.integer(0, label - 1)] + 0.05 * draws.normal(1).item()
+    for label in range(1, count):  # some neighbours, or parts of one organ, differ by hardly anything
+        if draws.chance(0.3):
+            other = label - 1 if draws.chance(0.5) else draws.integer(0, label - 1)
+            means[label] = means[other] + 0.06 * draws.normal(1).item()
     num_frames = scene.labels.shape[0]
     uptake = torch.zeros(count)
     if draws.chance(0.25):
@@ -46,7 +47,7 @@ def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
     per_frame = means[None] + uptake[None] * torch.arange(num_frames)[:, None]  # (T, labels)
     image = torch.gather(per_frame, 1, scene.labels.flatten(1)).view_as(scene.labels)
     textures = smooth_field(draws, 2, draws.log_uniform(6, 40), scene.points)
-    amplitudes = draws.uniform(0.0, 0.16) * draws.uniform_tensor(0, 1, 2, count)
+    amplitudes = draws.uniform(0.0, draws.choice((0.16, 0.35))) * draws.uniform_tensor(0, 1, 2, count)
     for amplitude, texture in zip(amplitudes, textures, strict=True):
         image = image + amplitude[scene.labels] * _upsampled(texture[None], image)
     return image

@@ -52,7 +52,7 @@ def _grid(size: int) -> torch.Tensor:
 
 def _slice_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
     """Walk through slices: one step size, now and then uneven, in a gently bent space."""
-    step = draws.log_uniform(0.015, 0.16)
+    step = draws.log_uniform(0.006, 0.11)
     steps = step * (1 + draws.uniform(0, 0.3) * draws.normal(num_frames)).clamp(0.3, 2.0)
     depth = torch.cumsum(steps, 0) - steps.sum() / 2 + draws.uniform(-0.3, 0.3)
     points = _grid(size // COARSE).expand(num_frames, -1, -1, -1).clone()

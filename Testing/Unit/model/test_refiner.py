@@ -66,6 +66,18 @@ def test_a_mask_does_not_depend_on_what_else_is_in_the_batch():
     assert torch.allclose(refiner(alone), refiner(clues)[:1], atol=1e-4)
 
 
+def test_the_mean_of_two_looks_does_not_know_left_from_right():
+    refiner, clues = a_lively_refiner(), replace(some_clues(), points=None)
+    mirrored = Clues(
+        **{
+            field.name: value if (value := getattr(clues, field.name)) is None else value.flip(-1)
+            for field in fields(clues)
+        }
+    )
+    assert torch.allclose(refiner(mirrored, mirror=True).flip(-1), refiner(clues, mirror=True), atol=1e-3)
+    assert not torch.allclose(refiner(mirrored).flip(-1), refiner(clues), atol=1e-3)
+
+
 def test_appearance_tells_what_looks_like_the_object_on_another_frame():
     reference = torch.full((1, 1, SIZE, SIZE), 0.2)
     reference[..., 10:30, 10:30] = 0.8
@@ -86,7 +98,7 @@ def test_refined_masks_are_fine_and_carry_their_own_scores():
     decoded = steps.decode(model, steps.no_memory(model, features), features, points)
     gone = steps.refine(model, decoded, Clues(image, points=points))
     assert gone.low_res.shape == (1, 1, SIZE, SIZE)
-    assert float(gone.object_score) < 0
+    assert float(gone.object_score.detach()) < 0
     assert torch.equal(gone.pointer, model.no_obj_ptr)
 
 
