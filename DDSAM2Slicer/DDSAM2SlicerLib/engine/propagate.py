@@ -149,7 +149,7 @@ class Sweep:
         decoded, is_corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             bank.add(self._remember(seen, decoded, is_corrected))
-        return self._report(group, seen, decoded)
+        return self._report(group, seen, decoded, is_corrected)
 
     def _attend(self, bank: MemoryBank, seen: Frame) -> torch.Tensor:
         """Condition a frame on the memories that the rule selects for each object: (B, C, h, w)."""
@@ -243,9 +243,11 @@ class Sweep:
         tokens = network.remember(seen.features, high_res, entry.object_score, entry.pointer, is_prompted=False)
         return replace(entry, crop=self._crop, low_res=network.shrink(high_res), tokens=tokens, keys=None)
 
-    def _report(self, group: Group, seen: Frame, decoded: steps.Decoded) -> FrameResult:
-        """Turn logits into masks and scores, and see which objects have ended."""
+    def _report(self, group: Group, seen: Frame, decoded: steps.Decoded, is_corrected: bool) -> FrameResult:
+        """Turn logits into masks and scores, and see which objects have ended; unsure masks are not shown."""
         masks = self._to_masks(seen.crop, decoded.low_res)
+        if self._shop.network.model.refiner is not None and not is_corrected:
+            masks[(decoded.iou < self._shop.settings.min_certainty).cpu().numpy()] = False
         probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
         scores = tuple(
             FrameScore(iou, score, overlap_of(mask, group.masks[object_id]))

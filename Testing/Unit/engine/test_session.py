@@ -14,7 +14,7 @@ from DDSAM2SlicerLib.engine.predictor import Predictor
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
 
 SIZE = 64
-SETTINGS = {"zoom": False, "precision": "fp32", "stop_after_empty": 0, "mask_prior": False}
+SETTINGS = {"zoom": False, "precision": "fp32", "stop_after_empty": 0, "mask_prior": False, "min_certainty": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +179,20 @@ def test_an_object_that_is_gone_ends_without_further_network_calls(a_blind_model
     assert not any(result.masks.any() for result in results[1:])
     assert [result.scores[0].ended for result in results] == [False] * 3 + [True] * 9
     assert len(calls) == 3
+
+
+def test_a_mask_that_is_not_sure_enough_is_not_shown_but_followed_on(a_model, a_scene):
+    frames, masks = a_scene
+    shown, scores = [], []
+    for limit in (0.0, 1.0):
+        session = open_session(a_model, frames, min_certainty=limit)
+        session.set_prompts(with_masks(masks, (1, 0)))
+        results = list(session.propagate())[1:]
+        shown.append(sum(result.masks.any() for result in results))
+        scores.append([result.scores[0].iou for result in results])
+    assert shown[0] > 0
+    assert shown[1] == 0
+    assert scores[0] == scores[1]
 
 
 def test_an_ended_object_is_tracked_again_behind_its_next_seed(a_blind_model, a_scene):
