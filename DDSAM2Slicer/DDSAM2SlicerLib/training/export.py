@@ -41,7 +41,7 @@ def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int |
     gains = choose_gain(model, recipe.stages[-1].clip) if is_prior_final else {}
     LOG.info("mean Dice by gain of the mask prior, on generated clips: %s", gains)
     metadata = {
-        "recipe": recipe.to_dict(),
+        "recipe": {**recipe.to_dict(), "start": Path(recipe.start).name},
         "steps": state["step"],
         "data": "generated clips only",
         "prior_gains": gains,

@@ -14,7 +14,13 @@ from DDSAM2SlicerLib.engine.predictor import Predictor
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
 
 SIZE = 64
-SETTINGS = {"zoom": False, "precision": "fp32", "stop_after_empty": 0, "mask_prior": False, "min_certainty": 0.0}
+SETTINGS = {
+    "zoom": False,
+    "precision": "fp32",
+    "stop_after_empty": 0,
+    "mask_prior": False,
+    "min_certainty": 0.0,
+}
 
 
 @pytest.fixture(scope="module")
