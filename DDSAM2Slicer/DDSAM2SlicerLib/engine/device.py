@@ -49,8 +49,12 @@ def wants_bf16(device: torch.device, precision: str, input_px: int) -> bool:
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    has_bf16_unit = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return device.type == "cpu" and has_bf16_unit and input_px >= BF16_MIN_INPUT_PX
+    return has_bf16_unit(device) and input_px >= BF16_MIN_INPUT_PX
+
+
+def has_bf16_unit(device: torch.device) -> bool:
+    """Whether a CPU multiplies bfloat16 numbers faster than others."""
+    return device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 @contextlib.contextmanager

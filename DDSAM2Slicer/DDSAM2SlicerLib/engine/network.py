@@ -14,7 +14,7 @@ from ..core.frames import FrameSource
 from ..core.settings import EngineSettings
 from ..model import steps
 from .crop import Crop
-from .device import computing, wants_bf16
+from .device import computing, has_bf16_unit, wants_bf16
 from .encoder import FrameEncoder
 from .memory_reader import MemoryReader
 
@@ -46,6 +46,9 @@ class Network:
             self.model = _convert(model) if self.is_bf16 else model
             self.encoder = FrameEncoder(self.model)
         self.prior = model.mask_prior if settings.mask_prior else None
+        if model.refiner is not None:  # its convolutions gain from 16 bits at any size
+            is_free = settings.precision == "auto" and has_bf16_unit(device)
+            self.model.refiner.is_bf16 = self.is_bf16 or is_free
         self.size = model.image_size
         self.mask_side = self.size // 4 if model.refiner is None else self.size
 

@@ -246,8 +246,10 @@ class Sweep:
     def _report(self, group: Group, seen: Frame, decoded: steps.Decoded, is_corrected: bool) -> FrameResult:
         """Turn logits into masks and scores, and see which objects have ended; unsure masks are not shown."""
         masks = self._to_masks(seen.crop, decoded.low_res)
+        followed = dict(zip(group.object_ids, masks, strict=True))
         if self._shop.network.model.refiner is not None and not is_corrected:
-            masks[(decoded.iou < self._shop.settings.min_certainty).cpu().numpy()] = False
+            is_sure = (decoded.iou >= self._shop.settings.min_certainty).cpu().numpy()
+            masks = masks & is_sure[:, None, None]
         probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
         scores = tuple(
             FrameScore(iou, score, overlap_of(mask, group.masks[object_id]))
@@ -258,7 +260,7 @@ class Sweep:
         result = FrameResult(
             seen.index, tuple(group.object_ids), masks, scores, decoded.low_res[:, 0].float().cpu().numpy(), seen.crop
         )
-        group.masks = dict(zip(group.object_ids, masks, strict=True))
+        group.masks = followed
         self._end_objects(group)
         return result
 

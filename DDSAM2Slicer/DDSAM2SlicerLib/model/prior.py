@@ -123,6 +123,7 @@ def _gaussian_kernel(sigma_px: float, like: torch.Tensor) -> torch.Tensor:
 def _smooth(flow: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     """Blur both components separably, borders repeated."""
     radius = len(kernel) // 2
-    weight = kernel.expand(2, 1, -1)
-    flow = F.conv2d(F.pad(flow, (radius, radius, 0, 0), mode="replicate"), weight[:, :, None, :], groups=2)
-    return F.conv2d(F.pad(flow, (0, 0, radius, radius), mode="replicate"), weight[:, :, :, None], groups=2)
+    components = flow.flatten(0, 1)[:, None]  # as a batch of their own: grouped convolutions are slow on CPUs
+    rows = F.conv2d(F.pad(components, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
+    both = F.conv2d(F.pad(rows, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
+    return both.view_as(flow)

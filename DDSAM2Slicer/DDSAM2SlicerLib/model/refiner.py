@@ -12,6 +12,7 @@ Letters: B objects, S input side.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -71,16 +72,19 @@ class MaskRefiner(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
         nn.init.zeros_(self.out.weight)
+        self.is_bf16 = False
+        """Compute the convolutions in 16 bits, as in training; everything else stays in fp32."""
         self.to(memory_format=torch.channels_last)
 
     def forward(self, clues: Clues, mirror: bool = False) -> torch.Tensor:
         """Return mask logits (B, 1, S, S), fp32; with ``mirror`` the mean of two looks, one at the mirror image."""
         stacked, known = _draw(clues)
-        if mirror:
-            straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
-            correction = (straight + mirrored.flip(-1)) / 2
-        else:
-            correction = self._correct(stacked)
+        with torch.autocast(stacked.device.type, torch.bfloat16) if self.is_bf16 else nullcontext():
+            if mirror:
+                straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
+                correction = (straight + mirrored.flip(-1)) / 2
+            else:
+                correction = self._correct(stacked)
         return correction + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
 
     def _correct(self, stacked: torch.Tensor) -> torch.Tensor:

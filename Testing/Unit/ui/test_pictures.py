@@ -31,9 +31,9 @@ WORKER = (sys.executable, "-m", "DDSAM2SlicerLib.worker")
 SIZE, HALF, THIRD = (560, 400), (278, 400), (184, 400)
 RIGHT, LEFT, BLOOD = (0.9, 0.3, 0.25), (0.25, 0.6, 0.9), (0.95, 0.75, 0.2)
 SLICE, FAR_SLICE, LUNGS = 16, 25, (10, 31)
-LUNG_BOXES = {1: Box(60, 36, 104, 95), 2: Box(17, 32, 66, 96)}
-LUNG_PX, HEART_PX = (38, 44), (58, 77)
-"""(column, row) in the left lung, and in the heart beside it, which its box alone gives."""
+RIGHT_BOX = {1: Box(60, 36, 104, 95)}
+LEFT_PX, HEART_PX = ((38, 44), (36, 75)), (58, 77)
+"""(column, row): twice in the left lung, and in the heart beside it."""
 FRAMES = (7, 14, 21)
 LINES, AREA = 300, 4000
 """Pixels that the lines of prompts and curves have at least, and those that an overlay has."""
@@ -133,21 +133,20 @@ def test_a_volume_step_by_step(make_panel, booted, a_chest, folder):
     panel.shared.viewing.show(SLICE)
     assert num_tinted(picture_of_view(large), RIGHT) == num_tinted(picture_of_view(large), LEFT) == 0
 
-    draw_boxes(panel, large, SLICE, LUNG_BOXES)
+    draw_boxes(panel, large, SLICE, RIGHT_BOX)
     prompt = picture_of_view(large, f"slice {SLICE}")
-    assert min(num_tinted(prompt, RIGHT), num_tinted(prompt, LEFT)) > LINES
+    assert num_tinted(prompt, RIGHT) > LINES > num_tinted(prompt, LEFT)
 
     panel.loop.until_idle()
     assert num_tinted(picture_of_view(large), RIGHT) > num_tinted(prompt, RIGHT) + AREA
-    answer = panel.coordinator.preview.masks[2]
-    assert (answer[HEART_PX[::-1]], answer[LUNG_PX[::-1]]) == (True, False)
-    ui.positiveButton.click()  # for the object that is selected, the left lung
-    click(panel, large, SLICE, LUNG_PX)
+    ui.segmentsTable.setSelectedSegmentIDs([panel.coordinator.notes.segment_ids[2]])
+    ui.positiveButton.click()
+    click(panel, large, SLICE, *LEFT_PX)
     click_button(panel, ui.positiveButton)
     preview = picture_of_view(large, f"slice {SLICE}")
     answer = panel.coordinator.preview.masks[2]
-    assert (answer[HEART_PX[::-1]], answer[LUNG_PX[::-1]]) == (False, True)
-    assert num_tinted(preview, LEFT) > num_tinted(prompt, LEFT) + AREA
+    assert (answer[HEART_PX[::-1]], *(answer[place[::-1]] for place in LEFT_PX)) == (False, True, True)
+    assert num_tinted(preview, LEFT) > AREA
 
     ui.keepLargestCheck.checked = True
     ui.limitCheck.checked = True
@@ -158,8 +157,8 @@ def test_a_volume_step_by_step(make_panel, booted, a_chest, folder):
     far = picture_of_view(axial, f"slice {FAR_SLICE}")
     middle = far.width // 2  # as radiologists look at it: the patient's right side is on the left
     right, left = far.crop((0, 0, middle, far.height)), far.crop((middle, 0, *far.size))
-    assert num_tinted(right, RIGHT) > AREA > LINES > num_tinted(right, LEFT)
-    assert num_tinted(left, LEFT) > AREA > LINES > num_tinted(left, RIGHT)
+    assert num_tinted(right, RIGHT) > AREA > 8 * num_tinted(right, LEFT)
+    assert num_tinted(left, LEFT) > AREA > 8 * num_tinted(left, RIGHT)
     parts = far, picture_of_view(coronal, "from the front")
     assert min(num_tinted(parts[1], RIGHT), num_tinted(parts[1], LEFT)) > AREA
 
@@ -169,15 +168,15 @@ def test_a_volume_step_by_step(make_panel, booted, a_chest, folder):
     assert numbers[0] == f"Frame {FAR_SLICE}:"
     steps = (
         (
-            "A box around each lung, on one slice",
-            [f'Button "{ui.boxButton.text}": two clicks for each object.'],
+            "A box around the right lung, on one slice",
+            [f'Button "{ui.boxButton.text}": two clicks.'],
             prompt,
         ),
         (
-            "The preview, after a point on the left lung",
+            "The preview, after two points in the left lung",
             [
-                "The preview comes by itself. Here the left box alone had given the heart:",
-                f'one click with "{ui.positiveButton.text}" put that right ("{ui.negativeButton.text}" takes away).',
+                "The preview comes by itself. A box would hold half of the heart here; points do not:",
+                f'two clicks with "{ui.positiveButton.text}" ("{ui.negativeButton.text}" takes away).',
             ],
             preview,
         ),
