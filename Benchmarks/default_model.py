@@ -3,7 +3,7 @@
     ddsam2 evaluate ../shared/data --jobs 2 --json report.json
     python Benchmarks/default_model.py ../shared/data --report report.json
 
-Writes ``Docs/default_model/``: ``table.md``, ``worst.jpg`` (the tasks with the lowest Dice, truth beside result),
+Prints the table and writes ``Docs/default_model/``: ``worst.jpg`` (the tasks with the lowest Dice, truth beside result),
 ``curves.png`` (from ``log.csv`` there, which a training run leaves) and one montage per real time series.
 """
 
@@ -70,7 +70,7 @@ def main() -> int:
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     report = json.loads(options.report.read_text())
-    (FOLDER / "table.md").write_text(make_table(report["tasks"]))
+    sys.stdout.write(make_table(report["tasks"]))
     draw_curves(FOLDER / "log.csv", FOLDER / "curves.png")
     predictor = load_predictor(options.model)
     for name in SEQUENCES:

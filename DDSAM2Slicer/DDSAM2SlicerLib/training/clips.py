@@ -93,9 +93,8 @@ def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, settings: ClipSe
     extent = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
     scene_size = image.shape[-1]
     share = draws.uniform(settings.share_low, settings.share_high)
-    if draws.chance(settings.distant):
-        share = 0.0
-    side = min(max(extent / max(share, 1e-3), 16), 1.05 * scene_size)
+    largest = 1.05 * scene_size
+    side = largest if draws.chance(settings.distant) else min(max(extent / share, 16), largest)
     slack = max(side - extent, 0) * 0.35
     centre = [float(edge[0] + edge[-1]) / 2 + draws.uniform(-slack, slack) for edge in (columns, rows)]
     half = min(side / 2, scene_size / 2)  # the engine's window stays inside the frame, too

@@ -12,7 +12,7 @@ from PIL import Image
 from sam2.modeling.sam2_base import SAM2Base
 
 from ..model.prior import MaskPrior
-from ..model.steps import normalise
+from ..model.steps import MASK_BIAS, MASK_SCALE, normalise
 from .clips import Clip, ClipSettings, make_clips
 from .prompts import Batch
 from .refining import follow_clips
@@ -100,7 +100,7 @@ def _predict(model: SAM2Base, batch: Batch, is_alone: bool) -> torch.Tensor:
 def _move_all(prior: MaskPrior, frames: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     """Masks (B, T - 1, S, S) of frame 0 moved from frame to frame with the image and nothing else."""
     images = normalise(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-    logits, moved = 20.0 * masks[:, :1].float() - 10.0, []
+    logits, moved = MASK_SCALE * masks[:, :1].float() + MASK_BIAS, []
     for index in range(1, frames.shape[1]):
         logits = prior(logits, images[:, index - 1], images[:, index]).logits
         moved.append(logits[:, 0] > 0)
