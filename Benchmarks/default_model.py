@@ -3,7 +3,7 @@
     ddsam2 evaluate ../shared/data --jobs 2 --json report.json
     python Benchmarks/default_model.py ../shared/data --report report.json
 
-Prints the table and writes ``Docs/default_model/``: ``worst.jpg`` (the tasks with the lowest Dice, truth beside result),
+Prints the table and writes ``Docs/default_model/``: ``worst.jpg`` (the tasks of lowest Dice, truth beside result),
 ``curves.png`` (from ``log.csv`` there, which a training run leaves) and one montage per real time series.
 """
 
