@@ -5,6 +5,8 @@ Each function gets the image and the mask of one slice and returns masks for all
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ def copy_mask(array_kji: NDArray, mask: NDArray[np.bool_], prompted: int) -> NDA
 
 def follow_with_demons(array_kji: NDArray, mask: NDArray[np.bool_], prompted: int) -> NDArray[np.bool_]:
     """Carry the mask from slice to slice with symmetric-forces demons registration (SimpleITK)."""
-    grey = IntensityMapping.from_array(array_kji).apply(array_kji).astype(np.float32)
+    grey = _linear_grey(array_kji)
     masks = np.zeros(array_kji.shape, bool)
     masks[prompted] = mask
     for step, last in ((1, len(grey)), (-1, -1)):
@@ -32,6 +34,11 @@ def follow_with_demons(array_kji: NDArray, mask: NDArray[np.bool_], prompted: in
             soft = _warp_to(grey[k], grey[k - step], soft)
             masks[k] = soft >= 0.5
     return masks
+
+
+def _linear_grey(array_kji: NDArray) -> NDArray[np.float32]:
+    """Grey values between robust percentiles, 0 to 255, as these methods are commonly given them."""
+    return replace(IntensityMapping.from_array(array_kji), tones=None).apply(array_kji).astype(np.float32)
 
 
 def _warp_to(target: NDArray, source: NDArray, soft_mask: NDArray) -> NDArray:
@@ -55,8 +62,7 @@ def grow_cut(array_kji: NDArray, mask: NDArray[np.bool_], prompted: int) -> NDAr
     seeds = np.zeros(array_kji.shape, np.uint8)
     seeds[prompted] = np.where(mask, 1, 2)
     grower = itk.FastGrowCut[itk.Image[itk.F, 3], itk.Image[itk.UC, 3]].New()
-    grey = IntensityMapping.from_array(array_kji).apply(array_kji)
-    grower.SetInput(itk.image_from_array(grey.astype(np.float32)))
+    grower.SetInput(itk.image_from_array(_linear_grey(array_kji)))
     grower.SetSeedImage(itk.image_from_array(seeds))
     grower.Update()
     return itk.array_from_image(grower.GetOutput()) == 1

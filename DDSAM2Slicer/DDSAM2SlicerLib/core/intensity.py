@@ -22,17 +22,25 @@ ROBUST_PERCENTILES = (0.5, 99.5)
 MAX_SAMPLES = 2_000_000
 """Percentiles of larger images are taken on a regular subset of about this many voxels."""
 
+NUM_TONES = 256
+TONE_SAMPLES = 200_000
+CONTRAST_LIMITS = (0.5, 3.0)
+"""A stretched mapping is nowhere flatter or steeper than these multiples of what its histogram asks for on average."""
+SMOOTHED_TONES = 5
+
 
 @dataclass(frozen=True)
 class IntensityMapping:
-    """Linear map of [low, high] to [0, 255], clipped at both ends.
+    """Monotone map of [low, high] to [0, 255], clipped at both ends.
 
-    NaN is treated as ``low``, infinities as the ends. ``num_nonfinite`` counts such voxels (None: not counted yet).
+    It is linear, or follows ``tones``: the grey values, not rounded, at equally spaced places from low to high. NaN is
+    treated as ``low``, infinities as the ends. ``num_nonfinite`` counts such voxels (None: not counted yet).
     """
 
     low: float
     high: float
     invert: bool = False
+    tones: tuple[float, ...] | None = None
     num_nonfinite: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -54,7 +62,7 @@ class IntensityMapping:
 
     @classmethod
     def from_array(cls, array: NDArray) -> IntensityMapping:
-        """Build from robust percentiles of the finite voxels; a constant image gives a constant mapping.
+        """Build from robust percentiles of the finite voxels, stretched; a constant image gives a constant mapping.
 
         Warns:
             NonFiniteVoxelsWarning: If there are NaN or infinite voxels.
@@ -73,7 +81,23 @@ class IntensityMapping:
         low, high = np.percentile(samples, ROBUST_PERCENTILES) if samples.size else (0.0, 0.0)
         if low == high:  # constant, or all but a few voxels are: only the full range can tell
             low, high = _finite_range(arrays)
-        return cls(float(low), float(high), num_nonfinite=num_nonfinite)
+        return cls(float(low), float(high), num_nonfinite=num_nonfinite).stretched_on(arrays)
+
+    def stretched_on(self, arrays: Sequence[NDArray]) -> IntensityMapping:
+        """Return this mapping with more grey values where many voxels lie, within CONTRAST_LIMITS.
+
+        In CT, air and bone take most of the range and soft tissues a few grey values of it: contrast-limited histogram
+        equalisation (Pizer et al. 1987), over all frames at once so that a tissue keeps its grey, tells them apart.
+        """
+        if self.is_constant:
+            return self
+        samples = np.concatenate([_sample(array, TONE_SAMPLES // len(arrays)) for array in arrays])
+        counts = np.histogram(samples, NUM_TONES, (self.low, self.high))[0].astype(np.float64)
+        padded = np.pad(counts, SMOOTHED_TONES // 2, mode="edge")
+        smooth = np.convolve(padded, np.full(SMOOTHED_TONES, 1 / SMOOTHED_TONES), mode="valid")
+        slopes = np.clip(smooth / max(smooth.mean(), 1e-12), *CONTRAST_LIMITS)
+        tones = np.concatenate([[0.0], np.cumsum(slopes)]) * (255 / slopes.sum())
+        return replace(self, tones=tuple(tones.tolist()))
 
     def counted_on(self, arrays: Sequence[NDArray]) -> IntensityMapping:
         """Return this mapping with the non-finite voxels counted, and warned about, unless that was done before."""
@@ -85,7 +109,7 @@ class IntensityMapping:
         """Map values of any shape to uint8; the result is a new array in row-major order."""
         if self.is_constant:
             return np.zeros(array.shape, np.uint8)
-        if array.dtype == np.uint8 and (self.low, self.high) == (0.0, 255.0):
+        if array.dtype == np.uint8 and self.tones is None and (self.low, self.high) == (0.0, 255.0):
             grey = np.array(array, order="C")
             return 255 - grey if self.invert else grey
         # Always 64 bits: the same value must give the same grey whatever type it is stored in.
@@ -94,20 +118,26 @@ class IntensityMapping:
             values[np.isnan(values)] = self.low
         np.clip(values, self.low, self.high, out=values)
         values -= self.low
-        values *= 255
+        values *= 255 if self.tones is None else NUM_TONES
         values /= self.high - self.low
+        if self.tones is not None:
+            values = np.interp(values, np.arange(NUM_TONES + 1), self.tones)
         np.rint(values, out=values)
         grey = values.astype(np.uint8)
         return 255 - grey if self.invert else grey
 
 
 def choose_mapping(arrays: Sequence[NDArray], mapping: IntensityMapping | None, has_colour: bool) -> IntensityMapping:
-    """Return the given mapping, or the stack's own: 8-bit colour stays as it is, all else by percentiles."""
+    """Return the given mapping, or the stack's own: 8-bit colour stays as it is, all else by percentiles.
+
+    Other colours are mapped linearly: to stretch them would change their hue.
+    """
     if mapping is not None:
         return mapping.counted_on(arrays)
     if has_colour and all(array.dtype == np.uint8 for array in arrays):
         return IntensityMapping(0.0, 255.0, num_nonfinite=0)
-    return IntensityMapping.from_arrays(arrays)
+    own = IntensityMapping.from_arrays(arrays)
+    return replace(own, tones=None) if has_colour else own
 
 
 def _sample(array: NDArray, max_samples: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import torch
 from ..core.errors import DeviceError
 
 ACCEPTED = "auto, cpu, cuda, cuda:<number> or mps"
-BF16_MIN_INPUT_PX = 512
+BF16_MIN_INPUT_PX = 256
 """Below this input side a CPU loses more by converting numbers than it gains by shorter ones."""
 
 

@@ -28,14 +28,16 @@ class Entry:
     pointer: torch.Tensor  # (B, C)
     tokens: torch.Tensor  # (B, h*w, Cm), storage format
     summary: torch.Tensor  # (D,) coarse image embedding of the frame, unit length
+    trend: torch.Tensor | None = None  # (B, 1, h, w) how the mask differed from the moved one before it
     is_conditioning: bool = False
     keys: list[torch.Tensor] | None = None  # per attention layer (B, h*w, C), made when first read
 
     def select(self, rows: torch.Tensor) -> Entry:
         """The same memory for some of the objects."""
         keys = None if self.keys is None else [key[rows] for key in self.keys]
+        trend = None if self.trend is None else self.trend[rows]
         names = ("low_res", "object_score", "iou", "pointer", "tokens")
-        return replace(self, keys=keys, **{name: getattr(self, name)[rows] for name in names})
+        return replace(self, keys=keys, trend=trend, **{name: getattr(self, name)[rows] for name in names})
 
 
 @dataclass(eq=False)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from ..core.frames import FrameSource
 from ..core.settings import EngineSettings
 from ..model import steps
+from ..model.refiner import Clues
 from .crop import Crop
 from .device import computing, has_bf16_unit, wants_bf16
 from .encoder import FrameEncoder
@@ -46,15 +47,25 @@ class Network:
             self.model = _convert(model) if self.is_bf16 else model
             self.encoder = FrameEncoder(self.model)
         self.prior = model.mask_prior if settings.mask_prior else None
-        if model.refiner is not None:  # its convolutions gain from 16 bits at any size
-            is_free = settings.precision == "auto" and has_bf16_unit(device)
-            self.model.refiner.is_bf16 = self.is_bf16 or is_free
+        # the refiner's convolutions gain from 16 bits at any size
+        self._refines_in_bf16 = self.is_bf16 or (settings.precision == "auto" and has_bf16_unit(device))
+        self._mirror = settings.mirror
         self.size = model.image_size
-        self.mask_side = self.size // 4 if model.refiner is None else self.size
+        self.mask_side = steps.mask_side(model)
 
     def computing(self) -> AbstractContextManager[None]:
         """Context in which all network calls belong."""
         return computing(self.device, self.is_bf16)
+
+    def refine(self, decoded: steps.Decoded, clues: Clues) -> steps.Decoded:
+        """Redraw decoded masks, if the model has a refiner."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._refines_in_bf16):
+            return steps.refine(self.model, decoded, clues, self._mirror)
+
+    def glance(self, clues: Clues) -> torch.Tensor:
+        """Mask logits (B, 1, R, R) of the refiner alone: quick, without the encoder and without the mirror image."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._refines_in_bf16):
+            return self.model.refiner(clues)
 
     def uses_multimask(self, num_points: int, is_tracking: bool) -> bool:
         """Whether the decoder offers three masks, by SAM 2's rule for so many points (a box counts as two)."""
@@ -104,13 +115,17 @@ class FrameCache:
         """Return a frame under a crop, encoded if it is not at hand."""
         key = (index, crop)
         if key not in self._frames:
-            pixels = crop.cut(self._source.frame(index), self._network.size)
-            image = steps.normalise(pixels.to(self._network.device))
+            image = self.look(index, crop)
             self._frames[key] = Frame(index, crop, image, self._network.encoder.encode(image))
         self._frames.move_to_end(key)
         while len(self._frames) > CACHED_FRAMES:
             self._frames.popitem(last=False)
         return self._frames[key]
+
+    def look(self, index: int, crop: Crop) -> torch.Tensor:
+        """Return the normalised pixels (1, 3, S, S) of a frame under a crop; nothing is encoded or kept."""
+        pixels = crop.cut(self._source.frame(index), self._network.size)
+        return steps.normalise(pixels.to(self._network.device))
 
     def clear(self) -> None:
         """Forget all frames."""

@@ -59,11 +59,13 @@ class Prompter:
         if prompt.box is not None:
             box = prompt.box
             return self._answer_in(self._policy.choose((box.x0, box.y0, box.x1, box.y1)), frame, prompt)
-        found = self._find(frame, prompt)
-        closer = self._policy.choose(bounding_box(found.mask))
-        if closer.width >= WORTH_ZOOMING * found.crop.width or not _holds(closer, prompt):
-            return found
-        return self._answer_in(closer, frame, prompt)
+        is_refined = self._network.model.refiner is not None
+        answer = None if is_refined else self._answer_in(self._policy.whole(), frame, prompt)
+        window, mask = (answer.crop, answer.mask) if answer else self._find(frame, prompt)
+        closer = self._policy.choose(bounding_box(mask))
+        if closer.width < WORTH_ZOOMING * window.width and _holds(closer, prompt):
+            return self._answer_in(closer, frame, prompt)
+        return answer or self._answer_in(window, frame, prompt)
 
     def correct(self, frame: Frame, prompt: FramePrompt, context: Context) -> steps.Decoded:
         """Apply clicks to a mask that was tracked before, with the memories it was tracked with."""
@@ -79,16 +81,21 @@ class Prompter:
         window = (crop.to_pixels(low_res) > 0).cpu().numpy()
         return crop.place(window, self._policy.height, self._policy.width)
 
-    def _find(self, frame: int, prompt: FramePrompt) -> Prompted:
-        """Look for a clicked object in the whole frame and in smaller windows, and keep the surest answer.
+    def _find(self, index: int, prompt: FramePrompt) -> tuple[Crop, NDArray[np.bool_]]:
+        """Look for a clicked object in the whole frame and in smaller windows: the surest of them and its mask.
 
-        Only a refined mask says how sure it is in a way that holds for every window.
+        The refiner alone is quick, and it says how sure it is in a way that holds for every window.
         """
-        num_windows = NUM_WINDOWS if self._network.model.refiner is not None else 1
-        middle = np.mean([(point.x, point.y) for point in prompt.points if point.positive] or [(0, 0)], axis=0)
-        windows = self._policy.halve(*middle, num_windows)
-        answers = [self._answer_in(window, frame, prompt) for window in windows if _holds(window, prompt)]
-        return max(answers, key=lambda answer: float(answer.decoded.iou))
+        middle = np.mean([(point.x, point.y) for point in prompt.points if point.positive], axis=0)
+        windows = [one for one in self._policy.halve(*middle, NUM_WINDOWS) if _holds(one, prompt)]
+        images = torch.cat([self._cache.look(index, window) for window in windows])
+        logits = None
+        for count in range(_first_positive(prompt), len(prompt.points) + 1):
+            given = [_to_tensors(prompt, count, window, self._network) for window in windows]
+            coordinates, labels = (torch.cat(parts) for parts in zip(*given, strict=True))
+            logits = self._network.glance(Clues(images, logits, points=(coordinates, labels)))
+        best = int(steps.certainty(logits).argmax())
+        return windows[best], self.to_mask(windows[best], logits[best : best + 1])[0]
 
     def _answer_in(self, crop: Crop, index: int, prompt: FramePrompt) -> Prompted:
         """Replay all clicks of a prompt under one crop."""
@@ -122,8 +129,7 @@ class Prompter:
             mask_logits=hint,
             multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
         )
-        clues = Clues(frame.image, hint, points=points)
-        return steps.refine(self._network.model, decoded, clues, self._policy.settings.mirror)
+        return self._network.refine(decoded, Clues(frame.image, hint, points=points))
 
 
 def _first_positive(prompt: FramePrompt) -> int:

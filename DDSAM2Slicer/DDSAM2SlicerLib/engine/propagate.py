@@ -15,7 +15,7 @@ from ..core.prompts import FramePrompt
 from ..core.settings import EngineSettings
 from ..model import steps
 from ..model.prior import Moved
-from ..model.refiner import Clues
+from ..model.refiner import Clues, trend_of
 from .crop import Crop, CropPolicy, bounding_box, join_boxes
 from .memory_bank import Entry, MemoryBank, summarise
 from .network import Frame, FrameCache, Network
@@ -144,11 +144,13 @@ class Sweep:
             multimask=shop.network.uses_multimask(0, is_tracking=True),
         )
         if shop.network.model.refiner is not None:
-            clues = self._gather_clues(bank, seen, moved)
-            decoded = steps.refine(shop.network.model, decoded, clues, shop.settings.mirror)
+            decoded = shop.network.refine(decoded, self._gather_clues(bank, seen, moved))
         decoded, is_corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
-            bank.add(self._remember(seen, decoded, is_corrected))
+            entry = self._remember(seen, decoded, is_corrected)
+            if moved is not None and not is_corrected:  # a click's change is no trend
+                entry.trend = trend_of(entry.low_res, moved.logits)
+            bank.add(entry)
         return self._report(group, seen, decoded, is_corrected)
 
     def _attend(self, bank: MemoryBank, seen: Frame) -> torch.Tensor:
@@ -179,14 +181,14 @@ class Sweep:
         if self._shop.network.prior is None or neighbour is None:
             return None
         previous = self._shop.cache.get(neighbour.frame, self._crop)
-        return self._shop.network.prior(neighbour.low_res, previous.image, seen.image)
+        return self._shop.network.prior(neighbour.low_res, previous.image, seen.image, neighbour.trend)
 
     def _gather_clues(self, bank: MemoryBank, seen: Frame, moved: Moved | None) -> Clues:
         """What the refiner shall know of a tracked frame: the moved neighbour and the nearest anchor."""
         anchor = min(bank.conditioning.values(), key=lambda entry: abs(entry.frame - seen.index))
         anchor_image = self._shop.cache.get(anchor.frame, self._crop).image
-        hint, moved_image = moved or (None, None)
-        return Clues(seen.image, hint, moved_image, anchor_image, anchor.low_res)
+        known = {} if moved is None else {"hint": moved.logits, "moved_image": moved.image, "trend": moved.trend}
+        return Clues(seen.image, anchor_image=anchor_image, anchor_logits=anchor.low_res, **known)
 
     def _apply_corrections(
         self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded
@@ -241,7 +243,7 @@ class Sweep:
         seen = self._shop.cache.get(entry.frame, self._crop)
         high_res = entry.crop.transfer(entry.low_res, self._crop, network.size)
         tokens = network.remember(seen.features, high_res, entry.object_score, entry.pointer, is_prompted=False)
-        return replace(entry, crop=self._crop, low_res=network.shrink(high_res), tokens=tokens, keys=None)
+        return replace(entry, crop=self._crop, low_res=network.shrink(high_res), tokens=tokens, trend=None, keys=None)
 
     def _report(self, group: Group, seen: Frame, decoded: steps.Decoded, is_corrected: bool) -> FrameResult:
         """Turn logits into masks and scores, and see which objects have ended; unsure masks are not shown."""

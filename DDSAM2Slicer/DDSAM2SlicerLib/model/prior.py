@@ -8,11 +8,14 @@ corrections instead of masks from nothing.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from .steps import to_grey
 
 PRIOR_LIMIT = 8.0
 """Logits of a prior are clamped to this size: sure, yet correctable."""
@@ -27,7 +30,8 @@ class Moved(NamedTuple):
     """The previous frame where its motion took it."""
 
     logits: torch.Tensor  # (B, 1, h, w)
-    image: torch.Tensor  # (1 or B, 3, S, S)
+    image: torch.Tensor  # (1 or B, 1, s, s) grey, s the finest registered side
+    trend: torch.Tensor | None = None  # (B, 1, h, w)
 
 
 class MaskPrior(nn.Module):
@@ -41,89 +45,110 @@ class MaskPrior(nn.Module):
     @torch.no_grad()
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
-    def forward(self, previous_logits: torch.Tensor, previous_image: torch.Tensor, image: torch.Tensor) -> Moved:
+    def forward(
+        self,
+        previous_logits: torch.Tensor,
+        previous_image: torch.Tensor,
+        image: torch.Tensor,
+        trend: torch.Tensor | None = None,
+    ) -> Moved:
         """Move the previous logits along the image's motion; always in fp32.
 
         Args:
             previous_logits: (B, 1, h, w) mask logits of the previous frame.
             previous_image: (1 or B, 3, S, S) normalised network input of the previous frame.
             image: The same of the current frame.
+            trend: (B, 1, h, w) what the previous frame changed about its own moved mask, to be moved along.
 
         Returns:
             Logits for the current frame, clamped to ``PRIOR_LIMIT``, and the moved image; no gradient flows through.
         """
-        flow = estimate_flow(image, previous_image)
-        logits = warp(previous_logits.float(), flow).clamp(-PRIOR_LIMIT, PRIOR_LIMIT)
-        return Moved(logits, warp(previous_image, flow))
+        fixed, moving = (to_grey(one, FLOW_SIZES[-1]) for one in (image, previous_image))
+        flow = estimate_flow(fixed, moving)
+        known = previous_logits if trend is None else torch.cat([previous_logits, trend], dim=1)
+        logits, *rest = warp(known.float(), flow).clamp(-PRIOR_LIMIT, PRIOR_LIMIT).split(1, dim=1)
+        return Moved(logits, warp(moving, flow), *rest)
 
 
 def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
     """Register two images with symmetric-force demons.
 
     Args:
-        fixed: (B, C, S, S) image whose grid the result lives on; channels are averaged.
-        moving: (B, C, S, S) image to be moved onto it.
+        fixed: (B, 1, S, S) image whose grid the result lives on.
+        moving: (B, 1, S, S) image to be moved onto it.
 
     Returns:
         (B, 2, h, w) displacement (x, y) in units of the image side: ``fixed(p)`` looks like ``moving(p + flow)``.
     """
     flow = fixed.new_zeros(fixed.shape[0], 2, FLOW_SIZES[0], FLOW_SIZES[0])
     for size, iterations in zip(FLOW_SIZES, FLOW_ITERATIONS, strict=True):
-        fixed_small, moving_small = (_shrink(image, size) for image in (fixed, moving))
-        flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)
-        kernel = _gaussian_kernel(FLOW_SIGMA_PX, flow)
+        target, source = (_shrink(image, size) for image in (fixed, moving))
+        blur, slope = _line_filters(size, FLOW_SIGMA_PX, flow.device)
+        steepness = _gradient(target, slope)
+        flow = _resize(flow, (size, size))
         for _ in range(iterations):
-            flow = _smooth(flow + _demons_step(fixed_small, moving_small, flow), kernel)
+            flow = blur @ (flow + _demons_step(target, steepness, warp(source, flow), slope)) @ blur.T
     return flow
 
 
 def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     """Sample (B, C, h, w) at ``p + flow(p)``; flow (1 or B, 2, ., .) in units of the image side, borders repeat."""
-    if flow.shape[-2:] != image.shape[-2:]:
-        flow = F.interpolate(flow, size=image.shape[-2:], mode="bilinear", align_corners=False)
-    identity = torch.eye(2, 3, device=image.device, dtype=image.dtype)[None]
-    grid = F.affine_grid(identity, (1, 1, *image.shape[-2:]), align_corners=False)
-    grid = (grid + 2 * flow.permute(0, 2, 3, 1)).expand(image.shape[0], -1, -1, -1)
+    height, width = image.shape[-2:]
+    grid = _identity_grid(height, width, image.device) + 2 * _resize(flow, (height, width)).permute(0, 2, 3, 1)
+    grid = grid.expand(image.shape[0], -1, -1, -1)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
+def _resize(flow: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Interpolate a displacement field; nothing is touched when the size fits."""
+    if flow.shape[-2:] == size:
+        return flow
+    return F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
+
+
 def _shrink(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Average channels and area to (B, 1, size, size), zero mean and unit spread, so that forces are scale-free."""
-    small = F.interpolate(image.mean(1, keepdim=True), size=(size, size), mode="area")
+    """Average area to (B, 1, size, size), zero mean and unit spread, so that forces are scale-free."""
+    small = F.interpolate(image, size=(size, size), mode="area")
     spread = small.std(dim=(2, 3), keepdim=True).clamp_min(1e-4)
     return (small - small.mean(dim=(2, 3), keepdim=True)) / spread
 
 
-def _demons_step(fixed: torch.Tensor, moving: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+def _demons_step(
+    target: torch.Tensor, steepness: torch.Tensor, warped: torch.Tensor, slope: torch.Tensor
+) -> torch.Tensor:
     """Return one additive update of the flow (same units) from symmetric forces."""
-    size = fixed.shape[-1]
-    warped = warp(moving, flow)
-    difference = fixed - warped
-    gradient = 0.5 * (_gradient(fixed) + _gradient(warped))  # per pixel
+    difference = target - warped
+    gradient = 0.5 * (steepness + _gradient(warped, slope))  # per pixel
     weight = difference / (gradient.square().sum(1, keepdim=True) + difference.square()).clamp_min(1e-6)
-    return (weight * gradient) / size
+    return weight * gradient / target.shape[-1]
 
 
-def _gradient(image: torch.Tensor) -> torch.Tensor:
-    """Central differences (x, y) of (B, 1, h, w), per pixel, borders repeated."""
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    along_x = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
-    along_y = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
-    return torch.cat([along_x, along_y], dim=1)
+def _gradient(image: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+    """Central differences (x, y) of (B, 1, h, w), per pixel."""
+    return torch.cat([image @ slope.T, slope @ image], dim=1)
 
 
-def _gaussian_kernel(sigma_px: float, like: torch.Tensor) -> torch.Tensor:
-    """One-dimensional Gaussian of three sigmas either side, summing to one."""
+@lru_cache(maxsize=16)
+def _identity_grid(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Coordinates (1, h, w, 2) of the pixels as ``grid_sample`` counts them."""
+    return F.affine_grid(torch.eye(2, 3)[None], (1, 1, height, width), align_corners=False).to(device)
+
+
+@lru_cache(maxsize=16)
+def _line_filters(size: int, sigma_px: float, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gaussian blur and central difference along a line, borders repeated, as two (size, size) matrices.
+
+    One matrix product filters all rows at once, which on small images is much faster than a convolution.
+    """
     radius = int(3 * sigma_px + 0.5)
-    positions = torch.arange(-radius, radius + 1, device=like.device, dtype=like.dtype)
+    positions = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (positions / sigma_px) ** 2)
-    return kernel / kernel.sum()
+    blur = _line_filter(positions, kernel / kernel.sum(), size)
+    return blur.to(device), _line_filter(torch.tensor([-1, 1]), torch.tensor([-0.5, 0.5]), size).to(device)
 
 
-def _smooth(flow: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Blur both components separably, borders repeated."""
-    radius = len(kernel) // 2
-    components = flow.flatten(0, 1)[:, None]  # as a batch of their own: grouped convolutions are slow on CPUs
-    rows = F.conv2d(F.pad(components, (radius, radius, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
-    both = F.conv2d(F.pad(rows, (0, 0, radius, radius), mode="replicate"), kernel.view(1, 1, -1, 1))
-    return both.view_as(flow)
+def _line_filter(positions: torch.Tensor, weights: torch.Tensor, size: int) -> torch.Tensor:
+    """Matrix (size, size) whose product with a line weighs the values at ``positions`` around every place."""
+    places = torch.arange(size)[:, None].expand(-1, len(positions))
+    neighbours = (places + positions).clamp(0, size - 1)
+    return torch.zeros(size, size).scatter_add_(1, neighbours, weights.expand(size, -1).contiguous())

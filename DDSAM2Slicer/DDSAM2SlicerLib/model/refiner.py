@@ -1,18 +1,18 @@
-"""Mask refiner: a small U-Net that redraws the decoder's coarse mask at the input's full resolution (layer: model).
+"""Mask refiner: a small U-Net that redraws the decoder's coarse mask at a finer resolution (layer: model).
 
 SAM 2's decoder draws on a grid of a quarter of the input's side, which at 128 pixels is coarser than the organs of a
 small volume. The refiner sees the pixels themselves and every clue there is about the object: the decoder's logits,
-the moved mask and image of the previous frame (see ``prior.py``), the prompts, and how object and background look
-where the object is known. Sources of the ideas: cascaded refinement (CascadePSP, Cheng et al. 2020), the rough mask of
-the previous frame as input (MaskTrack, Perazzi et al. 2017), prompts as image channels (ScribblePrompt, Wong et al.
-2024), intensity likelihoods of object and background (GrabCut, Rother et al. 2004).
+the moved mask and image of the previous frame (see ``prior.py``) and how that mask was changing (a tapering organ goes
+on tapering), the prompts, and how object and background look where the object is known. Sources of the ideas: cascaded
+refinement (CascadePSP, Cheng et al. 2020), the rough mask of the previous frame as input (MaskTrack, Perazzi et al.
+2017), prompts as image channels (ScribblePrompt, Wong et al. 2024), intensity likelihoods of object and background
+(GrabCut, Rother et al. 2004).
 
-Letters: B objects, S input side.
+Letters: B objects, S input side, R side of the refined mask: S, but no more than the refiner has learned.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,17 +20,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .steps import IMAGE_MEAN, IMAGE_STD
+from .steps import to_grey
 
 WIDTHS = (32, 48, 64, 96, 128)
-"""Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the input's side."""
+"""Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of R."""
 FOLD = 2
 """Squares of FOLD x FOLD pixels are folded into channels at the entrance and unfolded at the exit."""
-NUM_CLUES = 11
+NUM_CLUES = 12
 LOGIT_SCALE = 4.0
 """Logits enter as tanh(logits / LOGIT_SCALE): their sign and certainty, not their size."""
 CLICK_SIGMA = 3.0 / 128
-"""Clicks are drawn as Gaussians of this size, in units of the input's side."""
+"""Clicks are drawn as Gaussians of this size, in units of the image's side."""
 NUM_BINS = 64
 BLUR_PX = 4
 LIKELIHOOD_LIMIT = 4.0
@@ -42,7 +42,8 @@ class Clues:
 
     image: torch.Tensor  # (1 or B, 3, S, S) normalised network input
     hint: torch.Tensor | None = None  # (B, 1, h, w) logits of an earlier or moved mask
-    moved_image: torch.Tensor | None = None  # (1 or B, 3, S, S) previous frame, moved as its mask was
+    moved_image: torch.Tensor | None = None  # (1 or B, 1, R, R) grey previous frame, moved as its mask was
+    trend: torch.Tensor | None = None  # (B, 1, h, w) ``trend_of`` the previous frame, moved along
     anchor_image: torch.Tensor | None = None  # (1 or B, 3, S, S) a frame on which the object is known for certain
     anchor_logits: torch.Tensor | None = None  # (B, 1, h, w) its mask there
     points: tuple[torch.Tensor, torch.Tensor] | None = None  # as ``steps.decode`` takes them
@@ -51,6 +52,9 @@ class Clues:
 
 class MaskRefiner(nn.Module):
     """U-Net without normalisation layers, so that a mask does not depend on what else is in the batch."""
+
+    largest_side = 128
+    """Larger inputs are shrunk to the side that the refiner was trained at."""
 
     def __init__(self) -> None:
         """Start as the plain sum of hint and decoder."""
@@ -72,23 +76,20 @@ class MaskRefiner(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
         nn.init.zeros_(self.out.weight)
-        self.is_bf16 = False
-        """Compute the convolutions in 16 bits, as in training; everything else stays in fp32."""
         self.to(memory_format=torch.channels_last)
 
     def forward(self, clues: Clues, mirror: bool = False) -> torch.Tensor:
-        """Return mask logits (B, 1, S, S), fp32; with ``mirror`` the mean of two looks, one at the mirror image."""
-        stacked, known = _draw(clues)
-        with torch.autocast(stacked.device.type, torch.bfloat16) if self.is_bf16 else nullcontext():
-            if mirror:
-                straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
-                correction = (straight + mirrored.flip(-1)) / 2
-            else:
-                correction = self._correct(stacked)
+        """Return mask logits (B, 1, R, R), fp32; with ``mirror`` the mean of two looks, one at the mirror image."""
+        stacked, known = _draw(clues, self.largest_side)
+        if mirror:
+            straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
+            correction = (straight + mirrored.flip(-1)) / 2
+        else:
+            correction = self._correct(stacked)
         return correction + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
 
     def _correct(self, stacked: torch.Tensor) -> torch.Tensor:
-        """Run the U-Net over drawn clues (B, NUM_CLUES, S, S): what is added to the logits known before."""
+        """Run the U-Net over drawn clues (B, NUM_CLUES, R, R): what is added to the logits known before."""
         x = F.pixel_unshuffle(stacked, FOLD).contiguous(memory_format=torch.channels_last)
         skips = []
         for down in self.down:
@@ -107,17 +108,17 @@ def _block(channels: int, width: int, stride: int = 1) -> nn.Sequential:
 @torch.no_grad()
 @torch.autocast("cpu", enabled=False)
 @torch.autocast("cuda", enabled=False)
-def _draw(clues: Clues) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw all clues as channels (B, NUM_CLUES, S, S); also hint and decoder alone (B, 2, S, S), in -1..1."""
-    grey = _grey(clues.image)
+def _draw(clues: Clues, largest_side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw all clues as channels (B, NUM_CLUES, R, R); also hint and decoder alone (B, 2, R, R), in -1..1."""
+    grey = to_grey(clues.image, largest_side)
     side, count = grey.shape[-1], _count(clues)
-    moved = grey if clues.moved_image is None else _grey(clues.moved_image)
-    box, positive, negative = _draw_points(clues.points, count, side, grey)
+    moved = grey if clues.moved_image is None else _resize(clues.moved_image, side)
+    box, positive, negative = _draw_points(clues.points, count, clues.image.shape[-1], grey)
     hint, decoded = (_squash(logits, grey) for logits in (clues.hint, clues.decoded))
     asked = torch.maximum(box, positive) * (1 - negative)
     known = (clues.hint, clues.anchor_logits)
     recent, anchor = (None if logits is None else torch.sigmoid(_resize(logits, side)) for logits in known)
-    anchor_image, recent_image = grey if anchor is None else _grey(clues.anchor_image), moved
+    anchor_image, recent_image = grey if anchor is None else to_grey(clues.anchor_image, largest_side), moved
     if anchor is None:
         anchor = recent if clues.points is None else asked
     if recent is None:
@@ -134,6 +135,7 @@ def _draw(clues: Clues) -> tuple[torch.Tensor, torch.Tensor]:
         2 * box - has_box,
         positive,
         negative,
+        torch.zeros_like(grey) if clues.trend is None else _resize(clues.trend, side),
     ]
     stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
     return stacked, torch.cat([hint.expand(count, -1, -1, -1), decoded.expand(count, -1, -1, -1)], dim=1)
@@ -145,17 +147,16 @@ def _count(clues: Clues) -> int:
     return max(part.shape[0] for part in (clues.image, *parts) if part is not None)
 
 
-def _grey(image: torch.Tensor) -> torch.Tensor:
-    """Mean of the colours of a normalised input (B, 3, S, S), as (B, 1, S, S) in 0..1."""
-    mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
-    return (image.float() * std + mean).mean(1, keepdim=True)
-
-
 def _resize(logits: torch.Tensor, side: int) -> torch.Tensor:
-    """Bring logits to the input's resolution."""
+    """Bring logits or an image to another side."""
     if logits.shape[-1] == side:
         return logits.float()
     return F.interpolate(logits.float(), size=(side, side), mode="bilinear", align_corners=False)
+
+
+def trend_of(logits: torch.Tensor, hint: torch.Tensor) -> torch.Tensor:
+    """How a frame's mask differs from the hint it was drawn from, (B, 1, h, w) in -2..2: a clue for the next frame."""
+    return torch.tanh(logits / LOGIT_SCALE) - torch.tanh(_resize(hint, logits.shape[-1]) / LOGIT_SCALE)
 
 
 def _squash(logits: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
@@ -164,13 +165,15 @@ def _squash(logits: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
 
 
 def _draw_points(
-    points: tuple[torch.Tensor, torch.Tensor] | None, count: int, side: int, like: torch.Tensor
+    points: tuple[torch.Tensor, torch.Tensor] | None, count: int, input_side: int, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw the filled box, the positive and the negative clicks, three (B, 1, S, S) in 0..1."""
+    """Draw the filled box, the positive and the negative clicks, three (B, 1, R, R) in 0..1."""
+    side = like.shape[-1]
     if points is None:
         nothing = like.new_zeros(count, 1, side, side)
         return nothing, nothing, nothing
     coordinates, labels = points
+    coordinates = (coordinates + 0.5) * (side / input_side) - 0.5  # whole numbers are pixel centres
     line = torch.arange(side, device=like.device, dtype=torch.float32)
     x, y = line.view(1, 1, 1, -1), line.view(1, 1, -1, 1)
     px, py = (coordinates[..., axis].float()[..., None, None] for axis in (0, 1))  # (B, P, 1, 1)
@@ -186,9 +189,9 @@ def appearance(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tenso
     """Log-likelihood ratio of object to background for every pixel, sharp and blurred, in -1..1.
 
     Args:
-        image: (1 or B, 1, S, S) in 0..1, to be judged.
+        image: (1 or B, 1, R, R) in 0..1, to be judged.
         reference: The same of the frame whose histograms are taken.
-        weight: (B, 1, S, S) in 0..1, how much a pixel of the reference belongs to the object.
+        weight: (B, 1, R, R) in 0..1, how much a pixel of the reference belongs to the object.
     """
     count = weight.shape[0]
     ratios = []
@@ -208,7 +211,7 @@ def _blur(image: torch.Tensor) -> torch.Tensor:
 
 
 def _bins(image: torch.Tensor) -> torch.Tensor:
-    """Index of every pixel's histogram bin, (B, S*S)."""
+    """Index of every pixel's histogram bin, (B, R*R)."""
     return (image.flatten(1) * NUM_BINS).long().clamp(0, NUM_BINS - 1)
 
 

@@ -52,7 +52,7 @@ class Memory:
 class Decoded:
     """Masks of one frame for a batch of objects; all logits fp32."""
 
-    low_res: torch.Tensor  # (B, 1, 4h, 4w) chosen mask; (B, 1, S, S) where it was refined
+    low_res: torch.Tensor  # (B, 1, 4h, 4w) chosen mask; finer where it was refined
     high_res: torch.Tensor  # (B, 1, S, S) the same, bilinearly enlarged
     iou: torch.Tensor  # (B,) predicted IoU of the chosen mask
     object_score: torch.Tensor  # (B, 1) logit, above 0 = the object is in the frame
@@ -68,6 +68,20 @@ def normalise(frames: torch.Tensor) -> torch.Tensor:
     mean = scaled.new_tensor(IMAGE_MEAN).view(1, 3, 1, 1)
     std = scaled.new_tensor(IMAGE_STD).view(1, 3, 1, 1)
     return (scaled - mean) / std
+
+
+def to_grey(image: torch.Tensor, largest_side: int) -> torch.Tensor:
+    """Mean of the colours of a normalised input (B, 3, S, S), as (B, 1, s, s) in 0..1, s no larger than asked for."""
+    mean, std = (image.new_tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+    grey = (image.float() * std + mean).mean(1, keepdim=True)
+    if grey.shape[-1] <= largest_side:
+        return grey
+    return F.interpolate(grey, size=(largest_side, largest_side), mode="area")
+
+
+def mask_side(model: SAM2Base) -> int:
+    """Side of the masks that the model draws: the decoder's grid, or that of its refiner."""
+    return model.image_size // 4 if model.refiner is None else min(model.image_size, model.refiner.largest_side)
 
 
 def encode_image(model: SAM2Base, images: torch.Tensor) -> Features:
@@ -163,7 +177,8 @@ def decode(
         multimask: Offer three masks and choose the one with the best predicted IoU.
     """
     batch = embedding.shape[0]
-    mask_logits, prior = (_to_grid(model, logits) for logits in (mask_logits, prior))
+    grid_side = model.sam_prompt_encoder.mask_input_size[0]
+    mask_logits, prior = (None if one is None else _resize(one, grid_side) for one in (mask_logits, prior))
     if points is None:
         coordinates = embedding.new_zeros(batch, 1, 2, dtype=torch.float32)
         points = (coordinates, -torch.ones(batch, 1, dtype=torch.int32, device=embedding.device))
@@ -200,27 +215,27 @@ def decode(
 
 
 def refine(model: SAM2Base, decoded: Decoded, clues: Clues, mirror: bool = False) -> Decoded:
-    """Redraw decoded masks at the input's resolution; scores follow from the new masks. Without a refiner: as given."""
+    """Redraw decoded masks at a finer resolution; scores follow from the new masks. Without a refiner: as given."""
     if model.refiner is None:
         return decoded
     logits = model.refiner(replace(clues, decoded=decoded.low_res), mirror)
     object_score = logits.amax(dim=(2, 3))
     pointer = _pointer_or_none(model, decoded.pointer, (object_score > 0).to(decoded.pointer.dtype))
+    high_res = _enlarge(logits, model.image_size)
     return replace(
-        decoded, low_res=logits, high_res=logits, iou=_certainty(logits), object_score=object_score, pointer=pointer
+        decoded, low_res=logits, high_res=high_res, iou=certainty(logits), object_score=object_score, pointer=pointer
     )
 
 
-def _to_grid(model: SAM2Base, logits: torch.Tensor | None) -> torch.Tensor | None:
-    """Bring logits to the decoder's resolution."""
-    size = tuple(model.sam_prompt_encoder.mask_input_size)
-    if logits is None or logits.shape[-2:] == size:
+def _resize(logits: torch.Tensor, side: int) -> torch.Tensor:
+    """Resample square logits without aliasing; nothing is touched when the size fits."""
+    if logits.shape[-1] == side:
         return logits
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
-def _certainty(logits: torch.Tensor) -> torch.Tensor:
-    """IoU (B,) to be expected of refined masks if their probabilities (logits (B, 1, S, S)) are right."""
+def certainty(logits: torch.Tensor) -> torch.Tensor:
+    """IoU (B,) to be expected of refined masks if their probabilities (logits (B, 1, h, w)) are right."""
     probability = torch.sigmoid(logits.float())
     found = (probability > 0.5).to(probability.dtype)
     union = torch.maximum(probability, found).sum(dim=(1, 2, 3))
@@ -230,7 +245,7 @@ def _certainty(logits: torch.Tensor) -> torch.Tensor:
 def use_mask(model: SAM2Base, features: Features, mask: torch.Tensor) -> Decoded:
     """Take a given mask (B, 1, S, S), float 0 or 1, as its frame's output; the decoder supplies the object pointer."""
     high_res = mask * MASK_SCALE + MASK_BIAS
-    low_res = high_res if model.refiner is not None else _to_grid(model, high_res)
+    low_res = _resize(high_res, mask_side(model))
     decoded = decode(model, features.embedding, features, mask_logits=model.mask_downsample(mask))
     is_present = (mask.flatten(1) > 0).any(1, keepdim=True).to(decoded.pointer.dtype)  # (B, 1)
     return Decoded(
@@ -265,6 +280,8 @@ def remember(
 
 def _enlarge(low_res: torch.Tensor, size: int) -> torch.Tensor:
     """Enlarge logits to the network's input size."""
+    if low_res.shape[-1] == size:
+        return low_res
     return F.interpolate(low_res, size=(size, size), mode="bilinear", align_corners=False)
 
 

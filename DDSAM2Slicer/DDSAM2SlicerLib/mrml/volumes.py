@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import vtk
@@ -65,7 +66,10 @@ def volume_geometry(volume) -> VolumeGeometry:
 
 
 def displayed_mapping(volume) -> IntensityMapping | None:
-    """Window and level the user sees, or None where nothing is displayed or the image is in colour."""
+    """Window and level the user sees, or None where nothing is displayed or the image is in colour.
+
+    A window that nobody has chosen is stretched to where the voxels lie: soft tissues of a CT hardly show in it.
+    """
     display = volume.GetDisplayNode()
     if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode") or volume.IsA("vtkMRMLLabelMapVolumeNode"):
         return None
@@ -74,7 +78,8 @@ def displayed_mapping(volume) -> IntensityMapping | None:
         return None
     mapping = IntensityMapping.from_window(window, level)
     is_inverted = mapping.invert != (display.GetColorNodeID() == INVERTED_GREY_ID)
-    return IntensityMapping(mapping.low, mapping.high, invert=is_inverted)
+    mapping = replace(mapping, invert=is_inverted)
+    return mapping.stretched_on([volume_array(volume)]) if display.GetAutoWindowLevel() else mapping
 
 
 def frames_along_axis(volume, axis: Axis, mapping: IntensityMapping | None = None) -> VolumeFrames:

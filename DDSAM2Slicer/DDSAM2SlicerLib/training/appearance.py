@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ..core.intensity import IntensityMapping
 from .fields import Draws, smooth_field
 from .scenes import Scene
 
@@ -15,6 +16,8 @@ def render(draws: Draws, scene: Scene) -> torch.Tensor:
     """Draw the frames (T, H, W) of a scene as 8-bit images with one intensity mapping for the clip."""
     style = draws.choice(STYLES)
     image = _tissue_image(draws, scene, style)
+    if not scene.is_time and draws.chance(0.5):  # a thick slice holds a part of its neighbours
+        image = _average_neighbours(image, draws.uniform(0, 0.33))
     image = _blur(image, draws.uniform(1.0, 3.0) if style == "pet" else draws.uniform(0.3, 1.4))
     if style == "mr" or draws.chance(0.2):
         image = image * torch.exp(
@@ -36,21 +39,36 @@ def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
         means = torch.where(draws.uniform_tensor(0, 1, count) < 0.65, 0.45 + 0.25 * (means - 0.5), means)
     if style == "pet":
         means = torch.where(draws.uniform_tensor(0, 1, count) < 0.7, 0.3 * means, means)
+    if draws.chance(0.3):  # a faint scene: most tissues differ by little
+        means = torch.where(draws.uniform_tensor(0, 1, count) < 0.7, 0.5 + 0.3 * (means - 0.5), means)
     for label in range(1, count):  # some neighbours, or parts of one organ, differ by hardly anything
-        if draws.chance(0.3):
+        if draws.chance(0.4):
             other = label - 1 if draws.chance(0.5) else draws.integer(0, label - 1)
             means[label] = means[other] + 0.06 * draws.normal(1).item()
+    for label, other in scene.alike:
+        means[label] = means[other]
     num_frames = scene.labels.shape[0]
     uptake = torch.zeros(count)
     if draws.chance(0.25):
         uptake = draws.normal(count) * 0.3 / num_frames
     per_frame = means[None] + uptake[None] * torch.arange(num_frames)[:, None]  # (T, labels)
     image = torch.gather(per_frame, 1, scene.labels.flatten(1)).view_as(scene.labels)
-    textures = smooth_field(draws, 2, draws.log_uniform(6, 40), scene.points)
+    persisting = scene.points * torch.tensor([1.0, 1.0, draws.log_uniform(0.1, 1.0)])  # through several slices
+    textures = smooth_field(draws, 2, draws.log_uniform(6, 40), persisting)
     amplitudes = draws.uniform(0.0, draws.choice((0.16, 0.35))) * draws.uniform_tensor(0, 1, 2, count)
     for amplitude, texture in zip(amplitudes, textures, strict=True):
         image = image + amplitude[scene.labels] * _upsampled(texture[None], image)
+    if draws.chance(0.5):  # septa, small vessels, folds: edges that are no organ's border
+        ridges = torch.exp(-((smooth_field(draws, 1, draws.log_uniform(4, 16), persisting) / 0.2) ** 2))
+        strength = draws.uniform(0, 0.5) * draws.uniform_tensor(-1, 1, count)
+        image = image + strength[scene.labels] * _upsampled(ridges, image)
     return image
+
+
+def _average_neighbours(image: torch.Tensor, share: float) -> torch.Tensor:
+    """Mix every frame (T, H, W) with a ``share`` of the one before and as much of the one behind."""
+    before, behind = torch.cat([image[:1], image[:-1]]), torch.cat([image[1:], image[-1:]])
+    return (1 - 2 * share) * image + share * (before + behind)
 
 
 def _upsampled(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -103,7 +121,11 @@ def _to_8_bit(draws: Draws, image: torch.Tensor) -> torch.Tensor:
     """Window the clip as a viewer would, with gamma and, at times, inverted."""
     sample = image.flatten()[:: max(image.numel() // 20000, 1)]
     low, high = torch.quantile(sample, draws.uniform(0.0, 0.05)), torch.quantile(sample, draws.uniform(0.95, 1.0))
-    image = ((image - low) / (high - low).clamp_min(1e-3)).clamp(0, 1) ** draws.log_uniform(0.6, 1.6)
+    image = ((image - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)
+    if draws.chance(0.6):  # as an image without a chosen window reaches the network
+        pixels = image.numpy()
+        image = torch.from_numpy(IntensityMapping(0.0, 1.0).stretched_on([pixels]).apply(pixels)) / 255
+    image = image ** draws.log_uniform(0.6, 1.6)
     if draws.chance(0.2):
         image = 1 - image
     return (image * 255).round().to(torch.uint8)

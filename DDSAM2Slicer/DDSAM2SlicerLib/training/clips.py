@@ -12,6 +12,8 @@ from .appearance import render
 from .fields import Draws
 from .scenes import Scene, make_scene
 
+LASTING = 0.7
+"""Objects that keep more than this share of their area to the last slice hardly taper."""
 MIN_PROMPT_PX = 40
 """Smallest object on the prompted frame of a finished sample; coarse voxels can swallow thin ones."""
 
@@ -35,6 +37,10 @@ class ClipSettings:
     """Side of the object's box over the side of the crop; the engine aims at the middle of this range."""
     distant: float = 0.15
     """Share of the samples that show the whole scene, as a first click is seen."""
+    peak_share: float = 0.75
+    """Share of the samples through slices that begin where the object is largest, as users mostly prompt it."""
+    lasting_skipped: float = 0.5
+    """Share of the objects through slices that are left out because they hardly taper; in real stacks most do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +54,21 @@ class Clip:
 def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
     """Draw one scene and cut up to ``crops_per_scene`` samples from it; the same seed gives the same samples."""
     draws = Draws(seed)
-    scene = make_scene(draws, settings.num_frames, settings.scene_size, settings.time_share)
+    is_time = draws.chance(settings.time_share)
+    scene = make_scene(draws, (1 if is_time else 2) * settings.num_frames, settings.scene_size, is_time)
     image = render(draws, scene)
     clips = []
     for _ in range(settings.crops_per_scene):
         mask = _choose_object(draws, scene, settings)
-        clip = None if mask is None else _cut(draws, image, mask, settings)
-        if clip is not None and int(clip.masks[0].sum()) >= MIN_PROMPT_PX:
+        if mask is None:
+            continue
+        order = _order_frames(draws, mask, settings)
+        first, last = (int(mask[order[index]].sum()) for index in (0, -1))
+        is_lasting = last > LASTING * first and not is_time
+        if not first or (is_lasting and draws.chance(settings.lasting_skipped)):
+            continue
+        clip = _cut(draws, image[order], mask[order], settings)
+        if int(clip.masks[0].sum()) >= MIN_PROMPT_PX:
             clips.append(clip)
     return clips
 
@@ -62,29 +76,45 @@ def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
 def _choose_object(draws: Draws, scene: Scene, settings: ClipSettings) -> torch.Tensor | None:
     """Pick a whole organ or a label and keep, mostly, one connected piece; None when nothing fits."""
     for _ in range(6):
-        if scene.wholes and draws.chance(0.4):
+        if scene.wholes and draws.chance(0.5):
             wanted = torch.isin(scene.labels, torch.tensor(draws.choice(scene.wholes)))
         else:
             wanted = scene.labels == draws.integer(0, scene.num_labels - 1)
         if draws.chance(0.1):
             wanted |= scene.labels == draws.integer(0, scene.num_labels - 1)
-        first = wanted[0]
-        if int(first.sum()) < settings.min_object_px:
-            continue
         if draws.chance(0.85):
-            wanted = _connected_piece(draws, wanted)
-        area = int(wanted[0].sum())
-        if settings.min_object_px <= area <= 0.35 * first.numel():
+            wanted = _connected_piece(draws, wanted, settings.min_object_px)
+        largest = int(wanted.flatten(1).sum(1).max())
+        if settings.min_object_px <= largest <= 0.35 * wanted[0].numel():
             return wanted
     return None
 
 
-def _connected_piece(draws: Draws, wanted: torch.Tensor) -> torch.Tensor:
-    """Keep the piece, connected through the frames, that a random pixel of frame 0 lies in."""
+def _connected_piece(draws: Draws, wanted: torch.Tensor, min_px: int) -> torch.Tensor:
+    """Keep the piece, connected through the frames, that a random pixel of a random frame lies in."""
+    frames = (wanted.flatten(1).sum(1) >= min_px).nonzero()[:, 0]
+    if not len(frames):
+        return wanted
+    frame = int(frames[draws.integer(0, len(frames) - 1)])
     pieces, _ = ndimage.label(wanted.numpy())
-    inside = wanted[0].nonzero()
+    inside = wanted[frame].nonzero()
     row, column = inside[draws.integer(0, len(inside) - 1)].tolist()
-    return torch.from_numpy(pieces == pieces[0, row, column])
+    return torch.from_numpy(pieces == pieces[frame, row, column])
+
+
+def _order_frames(draws: Draws, mask: torch.Tensor, settings: ClipSettings) -> torch.Tensor:
+    """Choose which frames of a scene a sample shows, in which order, the prompted one first: (num_frames,) indices."""
+    areas = mask.flatten(1).sum(1)
+    shown = (areas >= settings.min_object_px).nonzero()[:, 0]
+    count, available = settings.num_frames, len(mask)
+    if available == count:  # time: the first frame must show the object
+        start = 0 if int(areas[0]) >= settings.min_object_px else count - 1
+    elif draws.chance(settings.peak_share):
+        start = int(areas.argmax())
+    else:
+        start = int(shown[draws.integer(0, len(shown) - 1)])
+    directions = [step for step in (1, -1) if 0 <= start + step * (count - 1) < available]
+    return start + draws.choice(tuple(directions)) * torch.arange(count)
 
 
 def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, settings: ClipSettings) -> Clip:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 
 from ..model.prior import warp
 
-PROMPT_KINDS = ("mask", "box", "click", "clicks", "rough")
-NUM_CLICKS = 3
-"""Clicks of the kind ``clicks``: the first inside, each further one in a large error."""
+PROMPT_KINDS = ("mask", "box", "click", "clicks", "corrected_box", "rough")
+NUM_CORRECTIONS = 2
+"""Clicks, each in a large error, that follow the first click of ``clicks`` and the box of ``corrected_box``."""
 ROUGHNESS = 0.07
 """Rough masks are bent by a smooth displacement of up to about this share of the frame's side."""
 ROUGH_LOGIT = 8.0
@@ -20,6 +22,7 @@ ERROR_PX = 9
 
 Points = tuple[torch.Tensor, torch.Tensor]
 """Coordinates (B, P, 2) and labels (B, P), as ``steps.decode`` takes them."""
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,32 @@ class Batch:
     frames: torch.Tensor  # (B, T, S, S) uint8
     masks: torch.Tensor  # (B, T, S, S) bool
     kind: str
+
+
+def give_prompts(
+    batch: Batch,
+    generator: torch.Generator,
+    answer: Callable[[Points | None, torch.Tensor | None], Answer],
+    logits_of: Callable[[Answer], torch.Tensor],
+) -> list[Answer]:
+    """Prompt frame 0 as the batch's kind says, but not with the mask itself, and collect what is answered each time.
+
+    Args:
+        batch: Clips whose first masks the prompts show.
+        generator: Source of randomness.
+        answer: Takes points and logits (B, 1, S, S) of a rough or an earlier mask, either of which may be missing.
+        logits_of: Mask logits (B, 1, h, w) of an answer; the next click goes into one of their large errors.
+    """
+    masks = batch.masks[:, 0]
+    if batch.kind == "rough":
+        return [answer(None, bend(masks, generator))]
+    points = draw_box(masks, generator) if "box" in batch.kind else draw_click(masks, generator)
+    answers = [answer(points, None)]
+    for _ in range(NUM_CORRECTIONS if batch.kind in ("clicks", "corrected_box") else 0):
+        found = logits_of(answers[-1]).detach()
+        points = draw_correction(points, found[:, 0] > 0, masks, generator)
+        answers.append(answer(points, found))
+    return answers
 
 
 def bend(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -56,22 +85,15 @@ def draw_box(masks: torch.Tensor, generator: torch.Generator) -> Points:
     return box, labels
 
 
-def draw_clicks(masks: torch.Tensor, count: int, generator: torch.Generator) -> Points:
-    """Draw clicks, the first well inside the mask, each further one inside or, one time in three, outside."""
-    coordinates, labels = [], []
+def draw_click(masks: torch.Tensor, generator: torch.Generator) -> Points:
+    """Draw one click well inside every mask (B, S, S)."""
+    coordinates = []
     for mask in masks:
-        inside, outside = _interior(mask).nonzero(), (~mask).nonzero()
-        for number in range(count):
-            is_outside = number > 0 and len(outside) > 0 and torch.rand((), generator=generator).item() < 1 / 3
-            places = outside if is_outside else inside
-            row, column = places[int(torch.randint(len(places), (), generator=generator))].tolist()
-            coordinates.append([float(column), float(row)])
-            labels.append(0 if is_outside else 1)
-    shape = (len(masks), count)
-    return (
-        torch.tensor(coordinates, device=masks.device).view(*shape, 2),
-        torch.tensor(labels, dtype=torch.int32, device=masks.device).view(shape),
-    )
+        places = _interior(mask).nonzero()
+        row, column = places[int(torch.randint(len(places), (), generator=generator))].tolist()
+        coordinates.append([[float(column), float(row)]])
+    labels = torch.ones(len(masks), 1, dtype=torch.int32, device=masks.device)
+    return torch.tensor(coordinates, device=masks.device), labels
 
 
 def draw_correction(points: Points, found: torch.Tensor, truth: torch.Tensor, generator: torch.Generator) -> Points:

@@ -5,15 +5,16 @@ The network around it is left out, which makes a step several times cheaper; the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
 from ..model import steps
 from ..model.prior import MaskPrior
-from ..model.refiner import Clues, MaskRefiner
+from ..model.refiner import Clues, MaskRefiner, trend_of
 from .objective import LossWeights, refined_loss
-from .prompts import NUM_CLICKS, Batch, bend, draw_box, draw_clicks, draw_correction
+from .prompts import Batch, Points, give_prompts
 
 HINTLESS = 0.08
 """Share of the tracked frames on which the previous mask is withheld, as behind a frame that was not kept."""
@@ -31,15 +32,21 @@ def follow_clips(
 ) -> Followed:
     """Answer the prompt of every clip's first frame and track the answer through the others."""
     images = steps.normalise(batch.frames.flatten(0, 1)).unflatten(0, batch.frames.shape[:2])
-    first = prompt_frame(refiner, images[:, 0], batch.masks[:, 0], batch.kind, generator)
+
+    def answer(points: Points | None, hint: torch.Tensor | None) -> torch.Tensor:
+        return refiner(Clues(images[:, 0], hint, points=points))
+
+    first = [] if batch.kind == "mask" else give_prompts(batch, generator, answer, lambda logits: logits)
     given = steps.MASK_SCALE * batch.masks[:, :1].float() + steps.MASK_BIAS
     anchor = first[-1].detach() if first else given
-    result, logits = Followed(first, []), anchor
+    result, logits, trend = Followed(first, []), anchor, None
     for index in range(1, images.shape[1]):
-        hint, moved_image = prior(logits.detach(), images[:, index - 1], images[:, index])
-        if hintless and torch.rand((), generator=generator).item() < hintless:
-            hint, moved_image = None, None
-        logits = refiner(Clues(images[:, index], hint, moved_image, images[:, 0], anchor))
+        moved = prior(logits.detach(), images[:, index - 1], images[:, index], trend)
+        clues = Clues(images[:, index], anchor_image=images[:, 0], anchor_logits=anchor)
+        if not hintless or torch.rand((), generator=generator).item() >= hintless:
+            clues = replace(clues, hint=moved.logits, moved_image=moved.image, trend=moved.trend)
+        logits = refiner(clues)
+        trend = None if clues.hint is None else trend_of(logits.detach(), clues.hint)
         result.tracked.append(logits)
     return result
 
@@ -53,21 +60,3 @@ def refiner_loss(
     losses = [refined_loss(logits, targets[:, 0, None], weights) for logits in result.first]
     losses += [refined_loss(logits, targets[:, index, None], weights) for index, logits in enumerate(result.tracked, 1)]
     return torch.stack(losses).mean()
-
-
-def prompt_frame(
-    refiner: MaskRefiner, image: torch.Tensor, masks: torch.Tensor, kind: str, generator: torch.Generator
-) -> list[torch.Tensor]:
-    """Answer a prompt: logits (B, 1, S, S) after every click; none for a given mask."""
-    if kind == "mask":
-        return []
-    if kind == "rough":
-        return [refiner(Clues(image, bend(masks, generator)))]
-    if kind == "box":
-        return [refiner(Clues(image, points=draw_box(masks, generator)))]
-    points = draw_clicks(masks, 1, generator)
-    answers = [refiner(Clues(image, points=points))]
-    for _ in range(NUM_CLICKS - 1 if kind == "clicks" else 0):
-        points = draw_correction(points, answers[-1].detach()[:, 0] > 0, masks, generator)
-        answers.append(refiner(Clues(image, answers[-1].detach(), points=points)))
-    return answers

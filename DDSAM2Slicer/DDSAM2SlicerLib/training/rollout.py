@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 
 from ..model import steps
-from ..model.refiner import Clues
+from ..model.refiner import Clues, trend_of
 from .objective import LossWeights, feature_loss, frame_loss, refined_loss
-from .prompts import NUM_CLICKS, Batch, Points, bend, draw_box, draw_clicks, draw_correction
+from .prompts import Batch, Points, give_prompts
 
 
 class Rollout(NamedTuple):
@@ -33,9 +34,9 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
     everything = steps.encode_image(model, images)
     images = images.unflatten(0, (count, num_frames))
     features = _frame_features(everything, 0, num_frames)
-    first = prompt_frame(model, features, images[:, 0], batch.masks[:, 0], batch.kind, generator)
+    first = _prompt_frame(model, features, images[:, 0], batch, generator)
     result = Rollout(first, [], everything)
-    memories = []
+    memories, trend = [], None
     for index in range(1, num_frames):
         last = result.outputs[-1]
         is_from_points = batch.kind != "mask" and index == 1
@@ -43,13 +44,15 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
         features = _frame_features(everything, index, num_frames)
         moved = None
         if model.mask_prior is not None:
-            moved = model.mask_prior(last.low_res.detach(), images[:, index - 1], images[:, index])
+            moved = model.mask_prior(last.low_res.detach(), images[:, index - 1], images[:, index], trend)
         prior = None if moved is None else moved.logits
         embedding = _look_back(model, features, memories, index, num_frames)
         decoded = steps.decode(model, embedding, features, mask_logits=prior, prior=prior)
-        hint, moved_image = moved or (None, None)
-        clues = Clues(images[:, index], hint, moved_image, images[:, 0], result.first[-1].low_res.detach())
+        clues = Clues(images[:, index], anchor_image=images[:, 0], anchor_logits=first[-1].low_res.detach())
+        if moved is not None:
+            clues = replace(clues, hint=moved.logits, moved_image=moved.image, trend=moved.trend)
         result.tracked.append(steps.refine(model, decoded, clues))
+        trend = None if moved is None else trend_of(result.tracked[-1].low_res.detach(), moved.logits)
     return result
 
 
@@ -85,32 +88,19 @@ def _look_back(
     return steps.attend(model, features, spatial, pointers, max(num_frames, model.max_obj_ptrs_in_encoder))
 
 
-def prompt_frame(
-    model: SAM2Base,
-    features: steps.Features,
-    image: torch.Tensor,
-    masks: torch.Tensor,
-    kind: str,
-    generator: torch.Generator,
+def _prompt_frame(
+    model: SAM2Base, features: steps.Features, image: torch.Tensor, batch: Batch, generator: torch.Generator
 ) -> list[steps.Decoded]:
-    """Decode a prompted frame (B, 3, S, S), after every click; ``masks`` (B, S, S) bool are what prompts show."""
-    if kind == "mask":
-        return [steps.use_mask(model, features, masks[:, None].float())]
+    """Decode the prompted frames (B, 3, S, S), after every click."""
+    if batch.kind == "mask":
+        return [steps.use_mask(model, features, batch.masks[:, :1].float())]
 
-    def answer(points: Points | None, hint: torch.Tensor | None = None, **options: object) -> steps.Decoded:
+    def answer(points: Points | None, hint: torch.Tensor | None) -> steps.Decoded:
+        # to correct a rough mask by the image is the decoder's task on every tracked frame, too
+        prior = hint if points is None and model.mask_prior is not None else None
+        is_one_click = points is not None and points[0].shape[1] == 1
         embedding = steps.no_memory(model, features)
-        decoded = steps.decode(model, embedding, features, points, mask_logits=hint, **options)
+        decoded = steps.decode(model, embedding, features, points, hint, prior, multimask=is_one_click)
         return steps.refine(model, decoded, Clues(image, hint, points=points))
 
-    if kind == "rough":  # to correct a bent mask by the image is the decoder's task on every tracked frame
-        rough = bend(masks, generator)
-        return [answer(None, rough, prior=rough if model.mask_prior is not None else None)]
-    if kind == "box":
-        return [answer(draw_box(masks, generator))]
-    points = draw_clicks(masks, 1, generator)
-    answers = [answer(points, multimask=True)]
-    for _ in range(NUM_CLICKS - 1 if kind == "clicks" else 0):
-        found = answers[-1].high_res.detach()[:, 0] > 0
-        points = draw_correction(points, found, masks, generator)
-        answers.append(answer(points, answers[-1].low_res.detach()))
-    return answers
+    return give_prompts(batch, generator, answer, lambda decoded: decoded.high_res)

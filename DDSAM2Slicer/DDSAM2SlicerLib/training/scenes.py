@@ -26,21 +26,23 @@ class Scene:
     labels: torch.Tensor  # (T, H, W) int64
     num_labels: int
     points: torch.Tensor  # (T, H/COARSE, W/COARSE, 3) where each coarse pixel lies in the anatomy
+    is_time: bool
     wholes: tuple[tuple[int, ...], ...]
     """Labels that together are one organ: its wall, core, lesion; most real segmentations name such a whole."""
+    alike: tuple[tuple[int, int], ...]
+    """Pairs of labels that look the same: only a convention tells them apart, as the levels of one organ."""
 
 
-def make_scene(draws: Draws, num_frames: int, size: int, time_share: float = 0.35) -> Scene:
+def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool) -> Scene:
     """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through slices or time."""
-    path = _time_path if draws.chance(time_share) else _slice_path
-    points = path(draws, num_frames, size)
+    points = (_time_path if is_time else _slice_path)(draws, num_frames, size)
     labels, count = _tissues(draws, points)
     canvas = _Canvas(labels, count, points)
     for _ in range(draws.integer(1, 6)):
         _add_organ(draws, canvas)
     for _ in range(draws.integer(0, 3)):
         _add_vessel(draws, canvas)
-    return Scene(canvas.labels, canvas.count, points, tuple(canvas.wholes))
+    return Scene(canvas.labels, canvas.count, points, is_time, tuple(canvas.wholes), tuple(canvas.alike))
 
 
 def _grid(size: int) -> torch.Tensor:
@@ -52,11 +54,13 @@ def _grid(size: int) -> torch.Tensor:
 
 def _slice_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
     """Walk through slices: one step size, now and then uneven, in a gently bent space."""
-    step = draws.log_uniform(0.006, 0.11)
+    step = draws.log_uniform(0.006, 0.07)
     steps = step * (1 + draws.uniform(0, 0.3) * draws.normal(num_frames)).clamp(0.3, 2.0)
     depth = torch.cumsum(steps, 0) - steps.sum() / 2 + draws.uniform(-0.3, 0.3)
     points = _grid(size // COARSE).expand(num_frames, -1, -1, -1).clone()
     points[..., 2] += depth.view(-1, 1, 1)
+    tilt = draws.normal(2) * draws.uniform(0, 0.8)  # organs run obliquely through the slices
+    points[..., :2] += (depth[:, None] - depth.mean()).view(-1, 1, 1, 1) * tilt
     bend = smooth_field(draws, 2, draws.uniform(1, 5), points)
     points[..., :2] += draws.uniform(0.0, 0.12) * bend.permute(1, 2, 3, 0)
     drift = torch.cumsum(
@@ -90,6 +94,7 @@ class _Canvas:
     def __init__(self, labels: torch.Tensor, count: int, points: torch.Tensor) -> None:
         self.labels, self.count, self.points = labels, count, points
         self.wholes: list[tuple[int, ...]] = []
+        self.alike: list[tuple[int, int]] = []
 
     def close_whole(self, first: int) -> None:
         """Note that the labels from ``first`` on belong together, if there are several."""
@@ -134,14 +139,16 @@ def _add_organ(draws: Draws, canvas: _Canvas) -> None:
     if draws.chance(0.3):  # lesion or cavity off the centre
         offset = draws.normal(3) * 0.3
         canvas.paint((local - offset).norm(dim=-1) * (1 + 0.2 * bumps) - draws.uniform(0.15, 0.5))
-    if draws.chance(0.25):  # two parts that touch, often of nearly equal intensity
+    if draws.chance(0.4):  # two parts that touch, often divided by a convention only
+        if draws.chance(0.5):
+            canvas.alike.append((canvas.count, canvas.count - 1))
         canvas.paint(torch.maximum(radius - 1, local[..., draws.integer(0, 2)] - draws.uniform(-0.4, 0.4)))
     canvas.close_whole(first)
 
 
 def _lobe(draws: Draws, points: torch.Tensor, centre: torch.Tensor, base: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Coordinates (T, h, w, 3) in a turned ellipsoid of about radius ``base``, and their norm, 1 on its surface."""
-    local = ((points - centre) @ rotation(draws)) / (base * torch.exp(0.4 * draws.normal(3)))
+    local = ((points - centre) @ rotation(draws)) / (base * torch.exp(draws.uniform(0.2, 0.8) * draws.normal(3)))
     return local, local.norm(dim=-1)
 
 

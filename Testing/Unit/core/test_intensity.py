@@ -104,6 +104,40 @@ def test_huge_image_is_sampled_and_close(monkeypatch):
     assert sampled.low == pytest.approx(exact.low, abs=0.2)
 
 
+def a_ct_like_image():
+    """Air and fat in most voxels, two soft tissues 50 apart, a little bone: 3,000 values wide."""
+    rng = np.random.default_rng(0)
+    means = rng.choice([-1000.0, -100.0, 30.0, 80.0, 1500.0], (30, 40, 40), p=[0.4, 0.2, 0.2, 0.18, 0.02])
+    return means + rng.normal(0, 10, means.shape)
+
+
+def test_a_stretched_mapping_tells_soft_tissues_apart_and_keeps_order_and_ends():
+    image = a_ct_like_image()
+    stretched = IntensityMapping.from_array(image)
+    linear = IntensityMapping(stretched.low, stretched.high)
+    values = np.array([-2000.0, 30.0, 80.0, 1500.0, 3000.0])
+    plain, grey = (mapping.apply(values).astype(int) for mapping in (linear, stretched))
+    assert grey[2] - grey[1] > 1.5 * (plain[2] - plain[1])
+    assert grey.tolist() == sorted(grey.tolist())
+    assert (grey[0], grey[-1]) == (0, 255)
+
+
+def test_no_part_of_a_stretched_mapping_is_flat_or_a_step():
+    tones = np.diff(IntensityMapping.from_array(a_ct_like_image()).tones)
+    assert tones.max() / tones.min() == pytest.approx(6)  # the limits themselves, 3 and a half
+
+
+def test_evenly_spread_values_and_windows_beside_the_image_stay_linear():
+    values = np.linspace(0, 1000, 50_000).reshape(50, 100, 10)
+    even, beside = IntensityMapping.from_array(values), IntensityMapping(5000, 6000).stretched_on([values])
+    assert np.abs(np.array(even.tones) - np.linspace(0, 255, 257)).max() < 1
+    assert np.abs(np.array(beside.tones) - np.linspace(0, 255, 257)).max() < 1e-6
+
+
+def test_a_window_that_was_asked_for_stays_linear():
+    assert IntensityMapping.from_window(400, 40).tones is None
+
+
 @pytest.mark.parametrize("ends", [(1, 0), (np.nan, 1), (0, np.inf)])
 def test_unusable_window_is_refused(ends):
     with pytest.raises(InputError, match="finite low <= high"):

@@ -1,4 +1,4 @@
-"""A click is answered from the window in which the answer is surest."""
+"""A click is looked for in several windows and answered in the one where that is surest."""
 
 from dataclasses import replace
 
@@ -17,22 +17,40 @@ from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
 SIDE, SIZE = 200, 64
 
 
+class FakeRefiner(torch.nn.Module):
+    """Finds the object everywhere, but is sure of it in one of the windows it is shown together only."""
+
+    largest_side = SIZE
+
+    def __init__(self, sure_of):
+        """Be sure in the window of this index."""
+        super().__init__()
+        self.sure_of, self.counts = sure_of, []
+
+    def forward(self, clues, mirror=False):
+        count = len(clues.image)
+        self.counts.append(count)
+        logits = torch.full((count, 1, SIZE, SIZE), 0.1)
+        logits[self.sure_of if count > 1 else 0] = 8.0
+        return logits
+
+
 @pytest.fixture
 def make_prompter():
-    """A prompter over an empty frame; with a refiner, an answer is as sure as its window is given here."""
+    """A prompter over an empty frame, and the crops that it decodes under."""
 
-    def make(sure_at=None):
-        spec = replace(ARCHITECTURES["hiera_nano"].with_image_size(SIZE), refiner=sure_at is not None)
-        network = Network(build_model(spec), EngineSettings(), torch.device("cpu"))
+    def make(refiner=None):
+        model = build_model(replace(ARCHITECTURES["hiera_nano"].with_image_size(SIZE), refiner=False))
+        network = Network(model, EngineSettings(), torch.device("cpu"))
+        network.model.refiner = refiner
         policy = CropPolicy(SIDE, SIDE, 1.0, EngineSettings())
-        prompter = Prompter(network, FrameCache(network, TimeFrames(np.zeros((2, SIDE, SIDE), np.uint8))), policy)
+        cache = FrameCache(network, TimeFrames(np.zeros((2, SIDE, SIDE), np.uint8)))
+        prompter = Prompter(network, cache, policy)
         seen, answer_in = [], prompter._answer_in
 
         def note(crop, index, prompt):
             seen.append(crop)
-            answer = answer_in(crop, index, prompt)
-            iou = torch.full((1,), 0.9 if crop.width == sure_at else 0.1)
-            return replace(answer, mask=np.zeros((SIDE, SIDE), bool), decoded=replace(answer.decoded, iou=iou))
+            return answer_in(crop, index, prompt)
 
         prompter._answer_in = note
         return prompter, seen
@@ -40,20 +58,23 @@ def make_prompter():
     return make
 
 
-def test_the_surest_of_three_windows_is_kept(make_prompter):
-    prompter, seen = make_prompter(sure_at=100)
+@pytest.mark.parametrize(("sure_of", "crop"), [(0, Crop(0, 0, 200, 200)), (1, Crop(10, 20, 100, 100))])
+def test_the_surest_of_three_windows_is_decoded_and_no_other(make_prompter, sure_of, crop):
+    refiner = FakeRefiner(sure_of)
+    prompter, seen = make_prompter(refiner)
     with torch.no_grad():
         answer = prompter.answer(0, FramePrompt(points=(Point(60, 70),)))
-    assert [crop.width for crop in seen[:3]] == [200, 100, 50]
-    assert answer.crop == Crop(10, 20, 100, 100)
+    assert seen == [answer.crop] == [crop]
+    assert refiner.counts == [3, 1]
 
 
-def test_windows_hold_every_click(make_prompter):
-    prompter, seen = make_prompter(sure_at=200)
+def test_windows_hold_every_click_and_every_click_is_replayed(make_prompter):
+    refiner = FakeRefiner(sure_of=0)
+    prompter, seen = make_prompter(refiner)
     with torch.no_grad():
         prompter.answer(0, FramePrompt(points=(Point(60, 70), Point(100, 70, positive=False))))
-    assert [crop.width for crop in seen[:2]] == [200, 100]
-    assert all(crop.x <= 60 and crop.x + crop.width > 100 for crop in seen)
+    assert refiner.counts == [2, 2, 1, 1]  # the quarter would lose a click
+    assert [crop.width for crop in seen] == [200]
 
 
 def test_a_model_that_does_not_refine_looks_once(make_prompter):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from DDSAM2SlicerLib.model.prior import PRIOR_LIMIT, MaskPrior, estimate_flow, warp
+from DDSAM2SlicerLib.model.steps import to_grey
 
 SIZE = 128
 
@@ -24,7 +25,7 @@ def dice_of(logits, truth):
 def test_the_flow_of_a_shifted_disc_points_back_to_where_it_was():
     before, _ = a_disc(60, 64)
     after, mask = a_disc(66, 64)
-    flow = estimate_flow(after, before)  # after(p) looks like before(p + flow)
+    flow = estimate_flow(after[:, :1], before[:, :1])  # after(p) looks like before(p + flow)
     edge = torch.nn.functional.interpolate(mask, size=flow.shape[-2:], mode="area")[0, 0].abs() < 4
     assert float(flow[0, 0][edge].mean() * SIZE) < -2
     assert abs(float(flow[0, 1][edge].mean() * SIZE)) < 0.5
@@ -32,7 +33,7 @@ def test_the_flow_of_a_shifted_disc_points_back_to_where_it_was():
 
 def test_equal_images_do_not_move():
     image, _ = a_disc(60, 64)
-    assert float(estimate_flow(image, image).abs().max()) < 1e-6
+    assert float(estimate_flow(image[:, :1], image[:, :1]).abs().max()) < 1e-6
 
 
 @pytest.mark.parametrize(("column", "row"), [(67, 64), (60, 70), (55, 60)])
@@ -54,7 +55,17 @@ def test_the_image_moves_with_its_mask():
     before, mask = a_disc(60, 64)
     after, _ = a_disc(66, 64)
     moved = MaskPrior()(mask, before, after)
-    assert float((moved.image - after).abs().mean()) < 0.5 * float((before - after).abs().mean())
+    grey_before, grey_after = to_grey(before, SIZE), to_grey(after, SIZE)
+    assert float((moved.image - grey_after).abs().mean()) < 0.5 * float((grey_before - grey_after).abs().mean())
+
+
+def test_the_trend_moves_with_its_mask():
+    before, mask = a_disc(60, 64)
+    after, mask_after = a_disc(66, 64)
+    trend = torch.sign(mask)
+    moved = MaskPrior()(mask, before, after, trend)
+    assert dice_of(moved.trend, mask_after) == pytest.approx(dice_of(moved.logits, mask_after), abs=0.02)
+    assert MaskPrior()(mask, before, after).trend is None
 
 
 def test_warping_by_a_tenth_of_the_side_moves_by_a_tenth():

@@ -1,4 +1,4 @@
-"""The refiner redraws masks from whatever is known, at the input's resolution, one object like many."""
+"""The refiner redraws masks from whatever is known, at a fine resolution, one object like many."""
 
 from dataclasses import fields, replace
 
@@ -7,7 +7,7 @@ import torch
 
 from DDSAM2SlicerLib.model import steps
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
-from DDSAM2SlicerLib.model.refiner import Clues, MaskRefiner, appearance
+from DDSAM2SlicerLib.model.refiner import Clues, MaskRefiner, appearance, trend_of
 
 SIZE = 64
 
@@ -27,15 +27,15 @@ def some_clues(count=2):
 
     box = torch.tensor([[[10.0, 12.0], [40.0, 50.0], [20.0, 20.0], [5.0, 5.0]]]).expand(count, -1, -1)
     labels = torch.tensor([[2, 3, 1, 0]], dtype=torch.int32).expand(count, -1)
-    image, moved, anchor = (draw(1, 3, SIZE, SIZE) for _ in range(3))
     return Clues(
-        image,
-        draw(count, 1, SIZE, SIZE),
-        moved,
-        anchor,
-        draw(count, 1, SIZE, SIZE),
-        (box, labels),
-        draw(count, 1, 16, 16),
+        image=draw(1, 3, SIZE, SIZE),
+        hint=draw(count, 1, SIZE, SIZE),
+        moved_image=draw(1, 1, SIZE, SIZE),
+        trend=draw(count, 1, SIZE, SIZE),
+        anchor_image=draw(1, 3, SIZE, SIZE),
+        anchor_logits=draw(count, 1, SIZE, SIZE),
+        points=(box, labels),
+        decoded=draw(count, 1, 16, 16),
     )
 
 
@@ -46,7 +46,7 @@ def test_an_untrained_refiner_adds_up_what_it_is_told():
     assert torch.allclose(logits, 2 * torch.tanh(clues.hint / 4) + torch.tanh(decoded / 4), atol=1e-5)
 
 
-@pytest.mark.parametrize("absent", ["hint moved_image", "anchor_image anchor_logits", "points", "decoded"])
+@pytest.mark.parametrize("absent", ["hint moved_image", "trend", "anchor_image anchor_logits", "points", "decoded"])
 def test_any_clue_may_be_missing_and_each_one_matters(absent):
     refiner, clues = a_lively_refiner(), some_clues()
     fewer = replace(clues, **dict.fromkeys(absent.split()))
@@ -76,6 +76,24 @@ def test_the_mean_of_two_looks_does_not_know_left_from_right():
     )
     assert torch.allclose(refiner(mirrored, mirror=True).flip(-1), refiner(clues, mirror=True), atol=1e-3)
     assert not torch.allclose(refiner(mirrored).flip(-1), refiner(clues), atol=1e-3)
+
+
+def test_a_large_input_is_drawn_at_the_side_that_was_learned_with_clicks_in_their_place():
+    torch.manual_seed(0)
+    refiner, side = a_lively_refiner(), MaskRefiner.largest_side
+    small = torch.rand(1, 3, side, side)
+    large = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    click, label = torch.tensor([[[40.0, 90.0]]]), torch.tensor([[1]], dtype=torch.int32)
+    logits = refiner(Clues(large, points=(2 * click + 0.5, label)))
+    assert logits.shape == (1, 1, side, side)
+    assert torch.allclose(logits, refiner(Clues(small, points=(click, label))), atol=1e-3)
+
+
+def test_the_trend_is_positive_where_a_mask_grew_and_negative_where_it_shrank():
+    before, after = torch.full((1, 1, 8, 8), -8.0), torch.full((1, 1, 8, 8), -8.0)
+    before[..., :4], after[..., 2:6] = 8.0, 8.0
+    trend = trend_of(after, before)
+    assert trend[0, 0, 0].round().tolist() == [-2.0, -2.0, 0.0, 0.0, 2.0, 2.0, 0.0, 0.0]
 
 
 def test_appearance_tells_what_looks_like_the_object_on_another_frame():

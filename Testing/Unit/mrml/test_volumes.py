@@ -1,5 +1,7 @@
 """Volume nodes and slice views become frames that show the right voxels at the right place."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,7 +75,20 @@ def test_displayed_window_becomes_the_mapping(make):
     volume.GetDisplayNode().SetAutoWindowLevel(False)
     volume.GetDisplayNode().SetWindowLevel(100, 60)
     mapping = volumes.frames_along_axis(volume, Axis.K).mapping
-    assert (mapping.low, mapping.high, mapping.invert) == (10, 110, False)
+    assert (mapping.low, mapping.high, mapping.invert, mapping.tones) == (10, 110, False, None)
+
+
+def test_a_window_that_nobody_chose_is_stretched_to_where_the_voxels_lie(make):
+    array = np.zeros((10, 10, 10), np.int16)
+    array[2:8] = np.random.default_rng(0).normal(40, 10, (6, 10, 10))
+    array[9] = 3000
+    volume = make.volume(array)
+    volume.CreateDefaultDisplayNodes()
+    assert volume.GetDisplayNode().GetAutoWindowLevel()
+    mapping = volumes.displayed_mapping(volume)
+    linear = replace(mapping, tones=None)
+    values = np.array([20, 60])
+    assert np.ptp(mapping.apply(values).astype(int)) > np.ptp(linear.apply(values).astype(int))
 
 
 def test_inverted_colours_are_part_of_the_mapping(make):

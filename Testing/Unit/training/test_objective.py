@@ -7,7 +7,8 @@ from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
 from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
 from DDSAM2SlicerLib.training.loop import set_image_size
 from DDSAM2SlicerLib.training.objective import LossWeights, mask_losses, refined_loss
-from DDSAM2SlicerLib.training.rollout import Batch, clip_loss, draw_box, draw_clicks
+from DDSAM2SlicerLib.training.prompts import PROMPT_KINDS, Batch, draw_box, draw_click, draw_correction, give_prompts
+from DDSAM2SlicerLib.training.rollout import clip_loss
 
 
 def a_square(low=4, high=12, size=16):
@@ -41,14 +42,48 @@ def test_boxes_hold_the_object_and_first_clicks_lie_inside():
     box, labels = draw_box(masks, generator)
     assert labels.tolist() == [[2, 3]] * 3
     assert torch.all((box[:, 0] - torch.tensor([10.0, 8.0])).abs() < 8)
-    points, kinds = draw_clicks(masks, 3, generator)
-    for mask, places, signs in zip(masks, points, kinds, strict=True):
-        for (x, y), sign in zip(places.tolist(), signs.tolist(), strict=True):
-            assert bool(mask[int(y), int(x)]) == bool(sign)
-    assert kinds[:, 0].tolist() == [1, 1, 1]
+    points, labels = draw_click(masks, generator)
+    assert labels.tolist() == [[1]] * 3
+    for mask, ((x, y),) in zip(masks, points.tolist(), strict=True):
+        assert bool(mask[int(y), int(x)])
 
 
-@pytest.mark.parametrize("kind", ["mask", "box", "click", "clicks", "rough"])
+def test_a_correction_goes_where_too_much_or_too_little_was_found():
+    truth, found = torch.zeros(2, 32, 32, dtype=torch.bool), torch.zeros(2, 32, 32, dtype=torch.bool)
+    truth[:, 4:14, 4:14] = True
+    found[0, 4:14, 4:28] = True  # too much on the right
+    found[1, 4:14, 4:7] = True  # too little
+    generator = torch.Generator().manual_seed(1)
+    points, labels = draw_correction(draw_click(truth, generator), found, truth, generator)
+    assert labels.tolist() == [[1, 0], [1, 1]]
+    for (x, y), is_wanted in zip(points[:, 1].tolist(), (False, True), strict=True):
+        assert bool(truth[int(is_wanted), int(y), int(x)]) == is_wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        ("box", [[2, 3]]),
+        ("click", [[1]]),
+        ("clicks", [[1], [1, 0], [1, 0, 0]]),
+        ("corrected_box", [[2, 3], [2, 3, 0], [2, 3, 0, 0]]),
+    ],
+)
+def test_prompts_grow_click_by_click(kind, labels):
+    masks = torch.zeros(1, 1, 32, 32, dtype=torch.bool)
+    masks[..., 8:24, 10:20] = True
+    given = []
+
+    def answer(points, hint):
+        given.append(points[1][0].tolist())
+        return torch.full((1, 1, 32, 32), 8.0)  # always too much
+
+    batch = Batch(masks.byte(), masks, kind)
+    assert len(give_prompts(batch, torch.Generator().manual_seed(1), answer, lambda logits: logits)) == len(labels)
+    assert given == labels
+
+
+@pytest.mark.parametrize("kind", PROMPT_KINDS)
 def test_the_loss_of_a_clip_is_finite_and_reaches_encoder_and_decoder(kind):
     torch.manual_seed(0)
     model = build_model(ARCHITECTURES["hiera_nano"])
