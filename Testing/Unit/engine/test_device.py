@@ -39,6 +39,6 @@ def test_other_errors_pass_through():
 
 def test_precision_is_what_was_asked_for():
     cpu = torch.device("cpu")
-    assert wants_bf16(cpu, "bf16", 256)
+    assert wants_bf16(cpu, "bf16", 128)
     assert not wants_bf16(cpu, "fp32", 1024)
-    assert not wants_bf16(cpu, "auto", 256)
+    assert not wants_bf16(cpu, "auto", 128)
