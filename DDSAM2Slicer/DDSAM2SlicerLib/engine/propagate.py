@@ -187,8 +187,8 @@ class Sweep:
         """What the refiner shall know of a tracked frame: the moved neighbour and the nearest anchor."""
         anchor = min(bank.conditioning.values(), key=lambda entry: abs(entry.frame - seen.index))
         anchor_image = self._shop.cache.get(anchor.frame, self._crop).image
-        known = {} if moved is None else {"hint": moved.logits, "moved_image": moved.image, "trend": moved.trend}
-        return Clues(seen.image, anchor_image=anchor_image, anchor_logits=anchor.low_res, **known)
+        clues = Clues(seen.image, anchor_image=anchor_image, anchor_logits=anchor.low_res)
+        return clues if moved is None else clues.with_moved(moved)
 
     def _apply_corrections(
         self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded

@@ -13,13 +13,14 @@ Letters: B objects, S input side, R side of the refined mask: S, but no more tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .prior import Moved
 from .steps import to_grey
 
 WIDTHS = (32, 48, 64, 96, 128)
@@ -48,6 +49,10 @@ class Clues:
     anchor_logits: torch.Tensor | None = None  # (B, 1, h, w) its mask there
     points: tuple[torch.Tensor, torch.Tensor] | None = None  # as ``steps.decode`` takes them
     decoded: torch.Tensor | None = None  # (B, 1, h, w) logits of the decoder
+
+    def with_moved(self, moved: Moved) -> Clues:
+        """The same with the previous frame as well."""
+        return replace(self, hint=moved.logits, moved_image=moved.image, trend=moved.trend)
 
 
 class MaskRefiner(nn.Module):

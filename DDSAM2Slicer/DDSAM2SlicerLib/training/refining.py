@@ -5,7 +5,6 @@ The network around it is left out, which makes a step several times cheaper; the
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -44,7 +43,7 @@ def follow_clips(
         moved = prior(logits.detach(), images[:, index - 1], images[:, index], trend)
         clues = Clues(images[:, index], anchor_image=images[:, 0], anchor_logits=anchor)
         if not hintless or torch.rand((), generator=generator).item() >= hintless:
-            clues = replace(clues, hint=moved.logits, moved_image=moved.image, trend=moved.trend)
+            clues = clues.with_moved(moved)
         logits = refiner(clues)
         trend = None if clues.hint is None else trend_of(logits.detach(), clues.hint)
         result.tracked.append(logits)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -50,7 +49,7 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
         decoded = steps.decode(model, embedding, features, mask_logits=prior, prior=prior)
         clues = Clues(images[:, index], anchor_image=images[:, 0], anchor_logits=first[-1].low_res.detach())
         if moved is not None:
-            clues = replace(clues, hint=moved.logits, moved_image=moved.image, trend=moved.trend)
+            clues = clues.with_moved(moved)
         result.tracked.append(steps.refine(model, decoded, clues))
         trend = None if moved is None else trend_of(result.tracked[-1].low_res.detach(), moved.logits)
     return result
