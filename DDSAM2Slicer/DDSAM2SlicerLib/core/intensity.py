@@ -23,10 +23,16 @@ MAX_SAMPLES = 2_000_000
 """Percentiles of larger images are taken on a regular subset of about this many voxels."""
 
 NUM_TONES = 256
+"""Bins of the histogram that a stretched mapping follows."""
+
 TONE_SAMPLES = 200_000
+"""Voxels that are counted for it: few, because Slicer's own process counts them, too."""
+
 CONTRAST_LIMITS = (0.5, 3.0)
-"""A stretched mapping is nowhere flatter or steeper than these multiples of what its histogram asks for on average."""
+"""Counts are clipped to these multiples of the mean count before they become slopes."""
+
 SMOOTHED_TONES = 5
+"""Bins that are averaged, so that single grey values of integer images make no steps."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ class MaskPrior(nn.Module):
             trend: (B, 1, h, w) what the previous frame changed about its own moved mask, to be moved along.
 
         Returns:
-            Logits for the current frame, clamped to ``PRIOR_LIMIT``, and the moved image; no gradient flows through.
+            Logits for the current frame, clamped to ``PRIOR_LIMIT``, the moved image in grey and, if given, the moved
+            trend; no gradient flows through.
         """
         fixed, moving = (to_grey(one, FLOW_SIZES[-1]) for one in (image, previous_image))
         flow = estimate_flow(fixed, moving)

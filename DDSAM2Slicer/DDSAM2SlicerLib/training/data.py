@@ -86,6 +86,7 @@ def vary(clip: Clip, generator: torch.Generator) -> Clip:
     frames, masks = frames.flip(dims), masks.flip(dims)
     if draws[2] < 0.5:
         frames, masks = frames.transpose(1, 2), masks.transpose(1, 2)
+    # a clip that tapers stays as it is: it is to begin where the object is largest
     if draws[3] < 0.5 and int(masks[-1].sum()) >= max(0.9 * int(masks[0].sum()), MIN_PROMPT_PX):
         frames, masks = frames.flip(0), masks.flip(0)
     gamma = 2.0 ** (draws[4] - 0.5)

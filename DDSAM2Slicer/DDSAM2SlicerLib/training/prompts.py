@@ -51,7 +51,7 @@ def give_prompts(
     masks = batch.masks[:, 0]
     if batch.kind == "rough":
         return [answer(None, bend(masks, generator))]
-    points = draw_box(masks, generator) if "box" in batch.kind else draw_click(masks, generator)
+    points = draw_box(masks, generator) if batch.kind in ("box", "corrected_box") else draw_click(masks, generator)
     answers = [answer(points, None)]
     for _ in range(NUM_CORRECTIONS if batch.kind in ("clicks", "corrected_box") else 0):
         found = logits_of(answers[-1]).detach()
