@@ -72,7 +72,10 @@ class EngineSettings(Settings):
     mask_prior: bool = option(True, "Use the model's motion-compensated previous mask, if it has one.")
     mirror: bool = option(True, "Draw every mask twice, from the frame and its mirror image, if the model can refine.")
     min_certainty: float = option(
-        0.6, "Show no mask that is less sure than this, if the model can refine; it is followed on.", low=0.0, high=1.0
+        0.57,
+        "Show no mask that is less sure than this share of its prompt's, if the model can refine; it is followed on.",
+        low=0.0,
+        high=1.0,
     )
     non_overlap: bool = option(False, "Give each pixel to one object only, the one with the higher logit.")
     fill_holes_px: int = option(0, "Fill holes of at most this many pixels; 0 leaves all holes.", low=0)

@@ -29,15 +29,16 @@ class Entry:
     tokens: torch.Tensor  # (B, h*w, Cm), storage format
     summary: torch.Tensor  # (D,) coarse image embedding of the frame, unit length
     trend: torch.Tensor | None = None  # (B, 1, h, w) how the mask differed from the moved one before it
+    carried: torch.Tensor | None = None  # (B, 1, h, w) the anchor's logits, registered; None: the mask is certain
     is_conditioning: bool = False
     keys: list[torch.Tensor] | None = None  # per attention layer (B, h*w, C), made when first read
 
     def select(self, rows: torch.Tensor) -> Entry:
         """The same memory for some of the objects."""
         keys = None if self.keys is None else [key[rows] for key in self.keys]
-        trend = None if self.trend is None else self.trend[rows]
-        names = ("low_res", "object_score", "iou", "pointer", "tokens")
-        return replace(self, keys=keys, trend=trend, **{name: getattr(self, name)[rows] for name in names})
+        names = ("low_res", "object_score", "iou", "pointer", "tokens", "trend", "carried")
+        found = {name: getattr(self, name) for name in names}
+        return replace(self, keys=keys, **{name: one if one is None else one[rows] for name, one in found.items()})
 
 
 @dataclass(eq=False)
@@ -99,6 +100,10 @@ class MemoryBank:
         """The memory of the frame visited just before, if it is held."""
         previous = frame + 1 if self.reverse else frame - 1
         return self.recent.get(previous) or self.conditioning.get(previous)
+
+    def nearest_conditioning(self, frame: int) -> Entry:
+        """The memory of the anchor in use that lies nearest."""
+        return min(self.conditioning.values(), key=lambda entry: abs(entry.frame - frame))
 
     def select_spatial(self, frame: int, summary: torch.Tensor) -> list[Selection]:
         """Apply the memory rule to every object; objects with equal outcome share one selection."""

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from ..core.frames import FrameSource
 from ..core.settings import EngineSettings
@@ -73,15 +72,6 @@ class Network:
         is_allowed = model.multimask_output_in_sam and (not is_tracking or model.multimask_output_for_tracking)
         return is_allowed and model.multimask_min_pt_num <= num_points <= model.multimask_max_pt_num
 
-    def enlarge(self, low_res: torch.Tensor) -> torch.Tensor:
-        """Enlarge mask logits (B, 1, h, w) to the network's input size."""
-        return F.interpolate(low_res, size=(self.size, self.size), mode="bilinear", align_corners=False)
-
-    def shrink(self, high_res: torch.Tensor) -> torch.Tensor:
-        """Reduce logits (B, 1, S, S) to the resolution of the masks."""
-        size = (self.mask_side, self.mask_side)
-        return F.interpolate(high_res, size=size, mode="bilinear", align_corners=False, antialias=True)
-
     def remember(
         self,
         features: steps.Features,
@@ -126,6 +116,11 @@ class FrameCache:
         """Return the normalised pixels (1, 3, S, S) of a frame under a crop; nothing is encoded or kept."""
         pixels = crop.cut(self._source.frame(index), self._network.size)
         return steps.normalise(pixels.to(self._network.device))
+
+    def step(self, crop: Crop) -> torch.Tensor:
+        """Distance between neighbouring frames over the side of a crop, as ``Clues.step``; 0 in time."""
+        side_mm = crop.width * self._source.pixel_spacing_mm[0]
+        return torch.full((1, 1, 1, 1), (self._source.frame_step_mm or 0.0) / side_mm, device=self._network.device)
 
     def clear(self) -> None:
         """Forget all frames."""

@@ -149,7 +149,7 @@ class Sweep:
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             entry = self._remember(seen, decoded, is_corrected)
             if moved is not None and not is_corrected:  # a click's change is no trend
-                entry.trend = trend_of(entry.low_res, moved.logits)
+                entry.trend, entry.carried = trend_of(entry.low_res, moved.logits), moved.carried
             bank.add(entry)
         return self._report(group, seen, decoded, is_corrected)
 
@@ -181,13 +181,15 @@ class Sweep:
         if self._shop.network.prior is None or neighbour is None:
             return None
         previous = self._shop.cache.get(neighbour.frame, self._crop)
-        return self._shop.network.prior(neighbour.low_res, previous.image, seen.image, neighbour.trend)
+        carried = neighbour.low_res if neighbour.carried is None else neighbour.carried
+        return self._shop.network.prior(neighbour.low_res, previous.image, seen.image, neighbour.trend, carried)
 
     def _gather_clues(self, bank: MemoryBank, seen: Frame, moved: Moved | None) -> Clues:
         """What the refiner shall know of a tracked frame: the moved neighbour and the nearest anchor."""
-        anchor = min(bank.conditioning.values(), key=lambda entry: abs(entry.frame - seen.index))
+        anchor = bank.nearest_conditioning(seen.index)
         anchor_image = self._shop.cache.get(anchor.frame, self._crop).image
-        clues = Clues(seen.image, anchor_image=anchor_image, anchor_logits=anchor.low_res)
+        step = self._shop.cache.step(self._crop)
+        clues = Clues(seen.image, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
         return clues if moved is None else clues.with_moved(moved)
 
     def _apply_corrections(
@@ -231,11 +233,13 @@ class Sweep:
         if prompted.decoded is None:
             mask = self._crop.cut_mask(prompted.mask, network.size).to(network.device)
             decoded = steps.use_mask(network.model, seen.features, mask)
-            return replace(decoded, high_res=network.enlarge(decoded.low_res))  # sam2 remembers the coarse mask
+            return replace(
+                decoded, high_res=steps.resize(decoded.low_res, network.size)
+            )  # sam2 remembers the coarse mask
         if prompted.crop == self._crop:
             return prompted.decoded
         high_res = prompted.crop.transfer(prompted.decoded.low_res, self._crop, network.size)
-        return replace(prompted.decoded, low_res=network.shrink(high_res), high_res=high_res)
+        return replace(prompted.decoded, low_res=steps.resize(high_res, network.mask_side), high_res=high_res)
 
     def _encode_again(self, entry: Entry) -> Entry:
         """Encode a tracked frame again under the present crop; its pointers stay."""
@@ -243,14 +247,25 @@ class Sweep:
         seen = self._shop.cache.get(entry.frame, self._crop)
         high_res = entry.crop.transfer(entry.low_res, self._crop, network.size)
         tokens = network.remember(seen.features, high_res, entry.object_score, entry.pointer, is_prompted=False)
-        return replace(entry, crop=self._crop, low_res=network.shrink(high_res), tokens=tokens, trend=None, keys=None)
+        carried = None if entry.carried is None else entry.crop.transfer(entry.carried, self._crop, network.mask_side)
+        return replace(
+            entry,
+            crop=self._crop,
+            low_res=steps.resize(high_res, network.mask_side),
+            tokens=tokens,
+            trend=None,
+            carried=carried,
+            keys=None,
+        )
 
     def _report(self, group: Group, seen: Frame, decoded: steps.Decoded, is_corrected: bool) -> FrameResult:
         """Turn logits into masks and scores, and see which objects have ended; unsure masks are not shown."""
         masks = self._to_masks(seen.crop, decoded.low_res)
         followed = dict(zip(group.object_ids, masks, strict=True))
         if self._shop.network.model.refiner is not None and not is_corrected:
-            is_sure = (decoded.iou >= self._shop.settings.min_certainty).cpu().numpy()
+            # what starts from an unsure answer to a box or a click can hardly be surer
+            start = group.bank.nearest_conditioning(seen.index).iou
+            is_sure = (decoded.iou >= self._shop.settings.min_certainty * start).cpu().numpy()
             masks = masks & is_sure[:, None, None]
         probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
         scores = tuple(

@@ -208,7 +208,7 @@ class Session:
         mask = self._prompter.to_mask(old_crop, logits)[0]
         crop = self._policy.choose(bounding_box(mask))
         if crop != old_crop:
-            logits = self._network.shrink(old_crop.transfer(logits, crop, self._network.size))
+            logits = steps.resize(old_crop.transfer(logits, crop, self._network.size), self._network.mask_side)
         seen = self._cache.get(frame, crop)
         context = Context(self._attend_to(object_id, others, frame, crop), logits)
         decoded = self._prompter.correct(seen, prompt, context)

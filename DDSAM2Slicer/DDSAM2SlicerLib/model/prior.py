@@ -32,6 +32,7 @@ class Moved(NamedTuple):
     logits: torch.Tensor  # (B, 1, h, w)
     image: torch.Tensor  # (1 or B, 1, s, s) grey, s the finest registered side
     trend: torch.Tensor | None = None  # (B, 1, h, w)
+    carried: torch.Tensor | None = None  # (B, 1, h, w)
 
 
 class MaskPrior(nn.Module):
@@ -51,6 +52,7 @@ class MaskPrior(nn.Module):
         previous_image: torch.Tensor,
         image: torch.Tensor,
         trend: torch.Tensor | None = None,
+        carried: torch.Tensor | None = None,
     ) -> Moved:
         """Move the previous logits along the image's motion; always in fp32.
 
@@ -59,16 +61,19 @@ class MaskPrior(nn.Module):
             previous_image: (1 or B, 3, S, S) normalised network input of the previous frame.
             image: The same of the current frame.
             trend: (B, 1, h, w) what the previous frame changed about its own moved mask, to be moved along.
+            carried: (B, 1, h, w) logits that registration alone has brought to the previous frame, to be moved along.
 
         Returns:
-            Logits for the current frame, clamped to ``PRIOR_LIMIT``, the moved image in grey and, if given, the moved
-            trend; no gradient flows through.
+            Logits for the current frame, clamped to ``PRIOR_LIMIT``, the moved image in grey and what else was given,
+            moved; no gradient flows through.
         """
         fixed, moving = (to_grey(one, FLOW_SIZES[-1]) for one in (image, previous_image))
         flow = estimate_flow(fixed, moving)
-        known = previous_logits if trend is None else torch.cat([previous_logits, trend], dim=1)
-        logits, *rest = warp(known.float(), flow).clamp(-PRIOR_LIMIT, PRIOR_LIMIT).split(1, dim=1)
-        return Moved(logits, warp(moving, flow), *rest)
+        given = {"logits": previous_logits, "trend": trend, "carried": carried}
+        given = {name: one for name, one in given.items() if one is not None}
+        warped = warp(torch.cat([one.float() for one in given.values()], dim=1), flow)
+        parts = warped.clamp(-PRIOR_LIMIT, PRIOR_LIMIT).split(1, dim=1)
+        return Moved(image=warp(moving, flow), **dict(zip(given, parts, strict=True)))
 
 
 def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:

@@ -2,11 +2,11 @@
 
 SAM 2's decoder draws on a grid of a quarter of the input's side, which at 128 pixels is coarser than the organs of a
 small volume. The refiner sees the pixels themselves and every clue there is about the object: the decoder's logits,
-the moved mask and image of the previous frame (see ``prior.py``) and how that mask was changing (a tapering organ goes
-on tapering), the prompts, and how object and background look where the object is known. Sources of the ideas: cascaded
-refinement (CascadePSP, Cheng et al. 2020), the rough mask of the previous frame as input (MaskTrack, Perazzi et al.
-2017), prompts as image channels (ScribblePrompt, Wong et al. 2024), intensity likelihoods of object and background
-(GrabCut, Rother et al. 2004).
+the moved mask and image of the previous frame (see ``prior.py``), how that mask was changing (a tapering organ goes on
+tapering), the anchor's mask carried here by registration alone, how far apart the frames lie, the prompts, and how
+object and background look where the object is known. Sources of the ideas: cascaded refinement (CascadePSP, Cheng et
+al. 2020), the rough mask of the previous frame as input (MaskTrack, Perazzi et al. 2017), prompts as image channels
+(ScribblePrompt, Wong et al. 2024), intensity likelihoods of object and background (GrabCut, Rother et al. 2004).
 
 Letters: B objects, S input side, R side of the refined mask: S, but no more than the refiner has learned.
 """
@@ -21,15 +21,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from .prior import Moved
-from .steps import to_grey
+from .steps import resize, to_grey
 
 WIDTHS = (32, 48, 64, 96, 128)
 """Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of R."""
 FOLD = 2
 """Squares of FOLD x FOLD pixels are folded into channels at the entrance and unfolded at the exit."""
-NUM_CLUES = 12
+NUM_CLUES = 14
 LOGIT_SCALE = 4.0
 """Logits enter as tanh(logits / LOGIT_SCALE): their sign and certainty, not their size."""
+STEP_SCALE = 1 / 8
+"""Steps between frames enter as tanh(step / STEP_SCALE); they are shares of the image's side."""
 CLICK_SIGMA = 3.0 / 128
 """Clicks are drawn as Gaussians of this size, in units of the image's side."""
 NUM_BINS = 64
@@ -45,6 +47,8 @@ class Clues:
     hint: torch.Tensor | None = None  # (B, 1, h, w) logits of an earlier or moved mask
     moved_image: torch.Tensor | None = None  # (1 or B, 1, R, R) grey previous frame, moved as its mask was
     trend: torch.Tensor | None = None  # (B, 1, h, w) ``trend_of`` the previous frame, moved along
+    carried: torch.Tensor | None = None  # (B, 1, h, w) logits of the last mask that was given, moved frame by frame
+    step: torch.Tensor | None = None  # (1 or B, 1, 1, 1) distance to the next frame over the image's side; 0 in time
     anchor_image: torch.Tensor | None = None  # (1 or B, 3, S, S) a frame on which the object is known for certain
     anchor_logits: torch.Tensor | None = None  # (B, 1, h, w) its mask there
     points: tuple[torch.Tensor, torch.Tensor] | None = None  # as ``steps.decode`` takes them
@@ -52,7 +56,7 @@ class Clues:
 
     def with_moved(self, moved: Moved) -> Clues:
         """The same with the previous frame as well."""
-        return replace(self, hint=moved.logits, moved_image=moved.image, trend=moved.trend)
+        return replace(self, hint=moved.logits, moved_image=moved.image, trend=moved.trend, carried=moved.carried)
 
 
 class MaskRefiner(nn.Module):
@@ -117,12 +121,12 @@ def _draw(clues: Clues, largest_side: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw all clues as channels (B, NUM_CLUES, R, R); also hint and decoder alone (B, 2, R, R), in -1..1."""
     grey = to_grey(clues.image, largest_side)
     side, count = grey.shape[-1], _count(clues)
-    moved = grey if clues.moved_image is None else _resize(clues.moved_image, side)
+    moved = grey if clues.moved_image is None else resize(clues.moved_image, side)
     box, positive, negative = _draw_points(clues.points, count, clues.image.shape[-1], grey)
     hint, decoded = (_squash(logits, grey) for logits in (clues.hint, clues.decoded))
     asked = torch.maximum(box, positive) * (1 - negative)
     known = (clues.hint, clues.anchor_logits)
-    recent, anchor = (None if logits is None else torch.sigmoid(_resize(logits, side)) for logits in known)
+    recent, anchor = (None if logits is None else torch.sigmoid(resize(logits.float(), side)) for logits in known)
     anchor_image, recent_image = grey if anchor is None else to_grey(clues.anchor_image, largest_side), moved
     if anchor is None:
         anchor = recent if clues.points is None else asked
@@ -140,7 +144,9 @@ def _draw(clues: Clues, largest_side: int) -> tuple[torch.Tensor, torch.Tensor]:
         2 * box - has_box,
         positive,
         negative,
-        torch.zeros_like(grey) if clues.trend is None else _resize(clues.trend, side),
+        torch.zeros_like(grey) if clues.trend is None else resize(clues.trend, side),
+        _squash(clues.carried, grey),
+        torch.zeros_like(grey) if clues.step is None else torch.tanh(clues.step / STEP_SCALE).expand(-1, 1, side, side),
     ]
     stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
     return stacked, torch.cat([hint.expand(count, -1, -1, -1), decoded.expand(count, -1, -1, -1)], dim=1)
@@ -152,21 +158,16 @@ def _count(clues: Clues) -> int:
     return max(part.shape[0] for part in (clues.image, *parts) if part is not None)
 
 
-def _resize(logits: torch.Tensor, side: int) -> torch.Tensor:
-    """Bring logits or an image to another side."""
-    if logits.shape[-1] == side:
-        return logits.float()
-    return F.interpolate(logits.float(), size=(side, side), mode="bilinear", align_corners=False)
-
-
 def trend_of(logits: torch.Tensor, hint: torch.Tensor) -> torch.Tensor:
     """How a frame's mask differs from the hint it was drawn from, (B, 1, h, w) in -2..2: a clue for the next frame."""
-    return torch.tanh(logits / LOGIT_SCALE) - torch.tanh(_resize(hint, logits.shape[-1]) / LOGIT_SCALE)
+    return torch.tanh(logits / LOGIT_SCALE) - torch.tanh(resize(hint.float(), logits.shape[-1]) / LOGIT_SCALE)
 
 
 def _squash(logits: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
     """Logits as a channel in -1..1, zeros where there are none."""
-    return torch.zeros_like(like) if logits is None else torch.tanh(_resize(logits, like.shape[-1]) / LOGIT_SCALE)
+    return (
+        torch.zeros_like(like) if logits is None else torch.tanh(resize(logits.float(), like.shape[-1]) / LOGIT_SCALE)
+    )
 
 
 def _draw_points(
@@ -212,7 +213,7 @@ def appearance(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tenso
 
 def _blur(image: torch.Tensor) -> torch.Tensor:
     """Average over squares of BLUR_PX pixels, interpolated."""
-    return _resize(F.avg_pool2d(image, BLUR_PX), image.shape[-1])
+    return resize(F.avg_pool2d(image, BLUR_PX), image.shape[-1])
 
 
 def _bins(image: torch.Tensor) -> torch.Tensor:

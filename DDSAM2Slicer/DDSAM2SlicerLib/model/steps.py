@@ -79,6 +79,14 @@ def to_grey(image: torch.Tensor, largest_side: int) -> torch.Tensor:
     return F.interpolate(grey, size=(largest_side, largest_side), mode="area")
 
 
+def resize(values: torch.Tensor, side: int) -> torch.Tensor:
+    """Resample squares (B, C, h, w) to (B, C, side, side) without aliasing; nothing is touched when the size fits."""
+    present = values.shape[-1]
+    if present == side:
+        return values
+    return F.interpolate(values, size=(side, side), mode="bilinear", align_corners=False, antialias=side < present)
+
+
 def mask_side(model: SAM2Base) -> int:
     """Side of the masks that the model draws: the decoder's grid, or that of its refiner."""
     return model.image_size // 4 if model.refiner is None else min(model.image_size, model.refiner.largest_side)
@@ -178,7 +186,7 @@ def decode(
     """
     batch = embedding.shape[0]
     grid_side = model.sam_prompt_encoder.mask_input_size[0]
-    mask_logits, prior = (None if one is None else _resize(one, grid_side) for one in (mask_logits, prior))
+    mask_logits, prior = (None if one is None else resize(one, grid_side) for one in (mask_logits, prior))
     if points is None:
         coordinates = embedding.new_zeros(batch, 1, 2, dtype=torch.float32)
         points = (coordinates, -torch.ones(batch, 1, dtype=torch.int32, device=embedding.device))
@@ -205,7 +213,7 @@ def decode(
     pointer = model.obj_ptr_proj(token)
     return Decoded(
         low_res=low_res,
-        high_res=_enlarge(low_res, model.image_size),
+        high_res=resize(low_res, model.image_size),
         iou=ious[rows, best].float(),
         object_score=object_score,
         pointer=_pointer_or_none(model, pointer, (object_score > 0).to(pointer.dtype)) if is_final else pointer,
@@ -221,17 +229,10 @@ def refine(model: SAM2Base, decoded: Decoded, clues: Clues, mirror: bool = False
     logits = model.refiner(replace(clues, decoded=decoded.low_res), mirror)
     object_score = logits.amax(dim=(2, 3))
     pointer = _pointer_or_none(model, decoded.pointer, (object_score > 0).to(decoded.pointer.dtype))
-    high_res = _enlarge(logits, model.image_size)
+    high_res = resize(logits, model.image_size)
     return replace(
         decoded, low_res=logits, high_res=high_res, iou=certainty(logits), object_score=object_score, pointer=pointer
     )
-
-
-def _resize(logits: torch.Tensor, side: int) -> torch.Tensor:
-    """Resample square logits without aliasing; nothing is touched when the size fits."""
-    if logits.shape[-1] == side:
-        return logits
-    return F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
 def certainty(logits: torch.Tensor) -> torch.Tensor:
@@ -245,7 +246,7 @@ def certainty(logits: torch.Tensor) -> torch.Tensor:
 def use_mask(model: SAM2Base, features: Features, mask: torch.Tensor) -> Decoded:
     """Take a given mask (B, 1, S, S), float 0 or 1, as its frame's output; the decoder supplies the object pointer."""
     high_res = mask * MASK_SCALE + MASK_BIAS
-    low_res = _resize(high_res, mask_side(model))
+    low_res = resize(high_res, mask_side(model))
     decoded = decode(model, features.embedding, features, mask_logits=model.mask_downsample(mask))
     is_present = (mask.flatten(1) > 0).any(1, keepdim=True).to(decoded.pointer.dtype)  # (B, 1)
     return Decoded(
@@ -276,13 +277,6 @@ def remember(
     is_absent = (object_score <= 0).to(encoded.dtype)[..., None, None]  # (B, 1, 1, 1)
     encoded = encoded + is_absent * model.no_obj_embed_spatial[..., None, None]
     return Memory(encoded, output["vision_pos_enc"][-1], pointer)
-
-
-def _enlarge(low_res: torch.Tensor, size: int) -> torch.Tensor:
-    """Enlarge logits to the network's input size."""
-    if low_res.shape[-1] == size:
-        return low_res
-    return F.interpolate(low_res, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def _pointer_or_none(model: SAM2Base, pointer: torch.Tensor, is_present: torch.Tensor) -> torch.Tensor:

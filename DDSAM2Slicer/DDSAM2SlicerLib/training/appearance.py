@@ -34,6 +34,30 @@ def render(draws: Draws, scene: Scene) -> torch.Tensor:
 def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
     """Give every label a mean, a texture and perhaps a slow change over the clip (contrast uptake)."""
     count = scene.num_labels
+    means = _label_means(draws, scene, style)
+    num_frames = scene.labels.shape[0]
+    uptake = torch.zeros(count)
+    if draws.chance(0.25):
+        uptake = draws.normal(count) * 0.3 / num_frames
+    per_frame = means[None] + uptake[None] * torch.arange(num_frames)[:, None]  # (T, labels)
+    image = torch.gather(per_frame, 1, scene.labels.flatten(1)).view_as(scene.labels)
+    persisting = scene.points * torch.tensor([1.0, 1.0, draws.log_uniform(0.1, 1.0)])  # through several slices
+    textures = smooth_field(draws, 2, draws.log_uniform(6, 40), persisting)
+    amplitudes = draws.uniform(0.0, draws.choice((0.16, 0.35))) * draws.uniform_tensor(0, 1, 2, count)
+    for amplitude, texture in zip(amplitudes, textures, strict=True):
+        image = image + amplitude[scene.labels] * _upsampled(texture[None], image)
+    if draws.chance(0.7):  # lobules, bundles, small organs: compartments that fill the place around what is sought
+        image = image + _compartments(draws, scene, persisting)
+    if draws.chance(0.5):  # septa, small vessels, folds: edges that are no organ's border
+        ridges = torch.exp(-((smooth_field(draws, 1, draws.log_uniform(4, 16), persisting) / 0.2) ** 2))
+        strength = draws.uniform(0, 0.5) * draws.uniform_tensor(-1, 1, count)
+        image = image + strength[scene.labels] * _upsampled(ridges, image)
+    return image
+
+
+def _label_means(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
+    """Draw the mean brightness of every label, (labels,)."""
+    count = scene.num_labels
     means = draws.uniform_tensor(0.0, 1.0, count)
     if style == "ct":  # soft tissues lie close together; bone and air do not
         means = torch.where(draws.uniform_tensor(0, 1, count) < 0.65, 0.45 + 0.25 * (means - 0.5), means)
@@ -47,22 +71,20 @@ def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
             means[label] = means[other] + 0.06 * draws.normal(1).item()
     for label, other in scene.alike:
         means[label] = means[other]
-    num_frames = scene.labels.shape[0]
-    uptake = torch.zeros(count)
-    if draws.chance(0.25):
-        uptake = draws.normal(count) * 0.3 / num_frames
-    per_frame = means[None] + uptake[None] * torch.arange(num_frames)[:, None]  # (T, labels)
-    image = torch.gather(per_frame, 1, scene.labels.flatten(1)).view_as(scene.labels)
-    persisting = scene.points * torch.tensor([1.0, 1.0, draws.log_uniform(0.1, 1.0)])  # through several slices
-    textures = smooth_field(draws, 2, draws.log_uniform(6, 40), persisting)
-    amplitudes = draws.uniform(0.0, draws.choice((0.16, 0.35))) * draws.uniform_tensor(0, 1, 2, count)
-    for amplitude, texture in zip(amplitudes, textures, strict=True):
-        image = image + amplitude[scene.labels] * _upsampled(texture[None], image)
-    if draws.chance(0.5):  # septa, small vessels, folds: edges that are no organ's border
-        ridges = torch.exp(-((smooth_field(draws, 1, draws.log_uniform(4, 16), persisting) / 0.2) ** 2))
-        strength = draws.uniform(0, 0.5) * draws.uniform_tensor(-1, 1, count)
-        image = image + strength[scene.labels] * _upsampled(ridges, image)
-    return image
+    return means
+
+
+def _compartments(draws: Draws, scene: Scene, points: torch.Tensor) -> torch.Tensor:
+    """Brightness (T, H, W) of small sharp-edged compartments: strong in tissues, mostly absent in organs."""
+    count = draws.integer(3, 6)
+    values = smooth_field(draws, count, draws.log_uniform(6, 30), points)
+    size = scene.labels.shape[-2:]
+    own = F.interpolate(values.transpose(0, 1), size=size, mode="bilinear", align_corners=False).argmax(1)  # (T, H, W)
+    strength = draws.uniform(0.1, 0.8) * draws.uniform_tensor(0, 1, scene.num_labels)
+    is_plain = draws.uniform_tensor(0, 1, scene.num_labels) < torch.where(
+        torch.arange(scene.num_labels) < scene.num_tissues, 0.3, 0.7
+    )
+    return torch.where(is_plain, 0.0, strength)[scene.labels] * draws.uniform_tensor(-0.5, 0.5, count)[own]
 
 
 def _average_neighbours(image: torch.Tensor, share: float) -> torch.Tensor:

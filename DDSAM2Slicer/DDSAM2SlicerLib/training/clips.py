@@ -49,6 +49,8 @@ class Clip:
 
     frames: torch.Tensor  # (T, S, S) uint8
     masks: torch.Tensor  # (T, S, S) bool
+    step: float
+    """Mean distance between neighbouring frames over the side of a frame; 0 in time."""
 
 
 def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
@@ -67,7 +69,7 @@ def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
         is_lasting = last > LASTING * first and not is_time
         if not first or (is_lasting and draws.chance(settings.lasting_skipped)):
             continue
-        clip = _cut(draws, image[order], mask[order], settings)
+        clip = _cut(draws, image[order], mask[order], scene.step, settings)
         if int(clip.masks[0].sum()) >= MIN_PROMPT_PX:
             clips.append(clip)
     return clips
@@ -76,7 +78,9 @@ def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
 def _choose_object(draws: Draws, scene: Scene, settings: ClipSettings) -> torch.Tensor | None:
     """Pick a whole organ or a label and keep, mostly, one connected piece; None when nothing fits."""
     for _ in range(6):
-        if scene.wholes and draws.chance(0.5):
+        if scene.alike and draws.chance(0.35):  # head and body of one organ: their border is seen in the prompt only
+            wanted = scene.labels == draws.choice(draws.choice(scene.alike))
+        elif scene.wholes and draws.chance(0.5):
             wanted = torch.isin(scene.labels, torch.tensor(draws.choice(scene.wholes)))
         else:
             wanted = scene.labels == draws.integer(0, scene.num_labels - 1)
@@ -117,7 +121,7 @@ def _order_frames(draws: Draws, mask: torch.Tensor, settings: ClipSettings) -> t
     return start + draws.choice(tuple(directions)) * torch.arange(count)
 
 
-def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, settings: ClipSettings) -> Clip:
+def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, step: float, settings: ClipSettings) -> Clip:
     """Sample a square around the object of frame 0, turned, flipped and at a voxel size as coarse as real data's."""
     rows, columns = mask[0].any(1).nonzero()[:, 0], mask[0].any(0).nonzero()[:, 0]
     extent = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
@@ -139,7 +143,8 @@ def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, settings: ClipSe
     grid = grid.expand(len(frames), -1, -1, -1)
     frames = F.grid_sample(frames, grid, padding_mode="zeros", align_corners=False)[:, 0]
     masks = F.grid_sample(masks, grid, padding_mode="zeros", align_corners=False)[:, 0] >= 0.5
-    return Clip(frames.round().clamp(0, 255).to(torch.uint8), masks)
+    share_of_side = step / 2 * scene_size / side  # the scene is two units wide
+    return Clip(frames.round().clamp(0, 255).to(torch.uint8), masks, share_of_side)
 
 
 def _crop_grid(centre: list[float], side: float, scene_size: int, angle: float, flip: bool, size: int) -> torch.Tensor:

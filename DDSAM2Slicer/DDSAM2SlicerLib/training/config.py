@@ -100,7 +100,8 @@ class Recipe:
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; see ``recipes/nano.toml``.
 
-    A relative ``start`` is looked for beside the recipe.
+    What ``[every_stage]`` says holds in every ``[[stage]]`` that does not say otherwise. A relative ``start`` is looked
+    for beside the recipe.
 
     Raises:
         SettingsError: If the file is not TOML or holds unknown settings.
@@ -110,7 +111,8 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, tomllib.TOMLDecodeError) as error:
         msg = f"Training recipe {path} cannot be read: {error}."
         raise SettingsError(msg) from error
-    stages = tuple(_read_stage(stage) for stage in values.pop("stage", []))
+    shared = values.pop("every_stage", {})
+    stages = tuple(_read_stage({**shared, **stage}) for stage in values.pop("stage", []))
     if not stages:
         msg = f"Training recipe {path} has no [[stage]]; give at least one."
         raise SettingsError(msg)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .clips import MIN_PROMPT_PX, Clip, make_clips
 from .config import Stage
-from .prompts import Batch
+from .prompts import Batch, join_clips
 
 SEED_STRIDE = 1_000_003
 """Distance between the seeds of two scenes, so that streams of different recipes do not overlap by accident."""
@@ -23,15 +24,15 @@ class ClipStream(IterableDataset):
         super().__init__()
         self.stage, self.seed, self.first_scene = stage, seed, first_scene
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield (frames (T, S, S) uint8, masks (T, S, S) bool)."""
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
+        """Yield the parts of clips: frames (T, S, S) uint8, masks (T, S, S) bool, step."""
         torch.set_num_threads(1)
         worker = get_worker_info()
         number, step = (worker.id, worker.num_workers) if worker else (0, 1)
         scene = self.first_scene + number
         while True:
             for clip in make_clips(self.seed + scene * SEED_STRIDE, self.stage.clip):
-                yield clip.frames, clip.masks
+                yield clip.frames, clip.masks, clip.step
             scene += step
 
 
@@ -69,13 +70,13 @@ class Pool:
         clips = [vary(clip, self.generator) for clip in clips]
         kinds, weights = zip(*(self.stage.image_prompts if is_images else self.stage.prompts).items(), strict=True)
         kind = kinds[int(torch.multinomial(torch.tensor(weights), 1, generator=self._kinds))]
-        return Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), kind)
+        return join_clips(clips, kind)
 
     def _one_frame(self, clip: Clip) -> Clip:
         """Keep one random frame that shows the object."""
         shown = (clip.masks.sum(dim=(1, 2)) >= MIN_PROMPT_PX).nonzero()[:, 0]
         index = int(shown[int(torch.randint(len(shown), (), generator=self.generator))])
-        return Clip(clip.frames[index : index + 1], clip.masks[index : index + 1])
+        return replace(clip, frames=clip.frames[index : index + 1], masks=clip.masks[index : index + 1])
 
 
 def vary(clip: Clip, generator: torch.Generator) -> Clip:
@@ -93,4 +94,4 @@ def vary(clip: Clip, generator: torch.Generator) -> Clip:
     tones = (torch.arange(256) / 255.0) ** gamma * 255.0
     if draws[5] < 0.15:
         tones = 255.0 - tones
-    return Clip(tones.round().to(torch.uint8)[frames.long()], masks)
+    return replace(clip, frames=tones.round().to(torch.uint8)[frames.long()], masks=masks)

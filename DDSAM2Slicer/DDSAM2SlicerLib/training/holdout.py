@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core.frames import TimeFrames
+from ..core.frames import FrameSource, IntensityMapping, TimeFrames, VolumeFrames
+from ..core.geometry import Axis, VolumeGeometry
 from ..core.metrics import dice
 from ..core.prompts import PromptSet
 from .clips import Clip, ClipSettings, make_clips
@@ -49,10 +50,19 @@ def holdout_clips(time_share: float, count: int, num_frames: int) -> list[Clip]:
 
 def follow(predictor: Predictor, clip: Clip) -> np.ndarray:
     """Masks (T - 1, S, S) of all frames but the first, whose mask is given."""
-    session = predictor.open(TimeFrames(clip.frames.numpy()))
+    session = predictor.open(_as_stack(clip))
     session.set_prompts(PromptSet.empty().with_mask(OBJECT, 0, clip.masks[0].numpy()))
     found = {result.frame: result.masks[0] for result in session.propagate()}
     return np.stack([found[index] for index in range(1, len(clip.frames))])
+
+
+def _as_stack(clip: Clip) -> FrameSource:
+    """Frames in time, or slices as far apart as they were drawn."""
+    frames, as_drawn = clip.frames.numpy(), IntensityMapping(0.0, 255.0)
+    if not clip.step:
+        return TimeFrames(frames, mapping=as_drawn)
+    ijk_to_ras = np.diag([1.0, 1.0, clip.step * frames.shape[-1], 1.0])
+    return VolumeFrames(frames, VolumeGeometry(frames.shape, ijk_to_ras), Axis.K, as_drawn)
 
 
 def score_clips(predictor: Predictor, clips: list[Clip]) -> Score:

@@ -38,9 +38,11 @@ class Objective(nn.Module):
         self.weights = LossWeights()
         self.is_alone = False
 
-    def forward(self, frames: torch.Tensor, masks: torch.Tensor, kind: str, generator: torch.Generator) -> torch.Tensor:
+    def forward(
+        self, frames: torch.Tensor, masks: torch.Tensor, steps: torch.Tensor, kind: str, generator: torch.Generator
+    ) -> torch.Tensor:
         """Return the scalar loss of the parts of a ``Batch``: Fabric converts tensors but no frozen classes."""
-        batch = Batch(frames, masks, kind)
+        batch = Batch(frames, masks, steps, kind)
         if self.is_alone:
             return refiner_loss(self.model.refiner, self.model.mask_prior, batch, self.weights, generator)
         return clip_loss(self.model, batch, self.weights, generator)
@@ -130,8 +132,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, index)
         self.model.train(self.recipe.trains != "refiner")  # what is frozen runs as in use
-        device = self.fabric.device
-        loss = self.objective(batch.frames.to(device), batch.masks.to(device), batch.kind, generator)
+        parts = (part.to(self.fabric.device) for part in (batch.frames, batch.masks, batch.steps))
+        loss = self.objective(*parts, batch.kind, generator)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         self.fabric.clip_gradients(

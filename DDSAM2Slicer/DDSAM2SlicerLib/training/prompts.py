@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ..model.prior import warp
+from .clips import Clip
 
 PROMPT_KINDS = ("mask", "box", "click", "clicks", "corrected_box", "rough")
 NUM_CORRECTIONS = 2
@@ -17,8 +18,10 @@ NUM_CORRECTIONS = 2
 ROUGHNESS = 0.07
 """Rough masks are bent by a smooth displacement of up to about this share of the frame's side."""
 ROUGH_LOGIT = 8.0
-ERROR_PX = 9
-"""Errors are averaged over squares of this side before one of them is clicked: large ones come first."""
+ERROR_PX = (9, 25)
+"""Errors are averaged over squares of one of these sides before one is clicked: large ones come first."""
+INTERIOR_PX = (9, 17, 33)
+"""A click lies in the middle of a square of one of these sides that the object fills, as far as there is one."""
 
 Points = tuple[torch.Tensor, torch.Tensor]
 """Coordinates (B, P, 2) and labels (B, P), as ``steps.decode`` takes them."""
@@ -31,7 +34,14 @@ class Batch:
 
     frames: torch.Tensor  # (B, T, S, S) uint8
     masks: torch.Tensor  # (B, T, S, S) bool
+    steps: torch.Tensor  # (B, 1, 1, 1) float, as ``Clues.step``
     kind: str
+
+
+def join_clips(clips: Sequence[Clip], kind: str) -> Batch:
+    """Make a batch of clips of equal size."""
+    frames, masks = (torch.stack([getattr(clip, name) for clip in clips]) for name in ("frames", "masks"))
+    return Batch(frames, masks, torch.tensor([clip.step for clip in clips]).view(-1, 1, 1, 1), kind)
 
 
 def give_prompts(
@@ -89,7 +99,8 @@ def draw_click(masks: torch.Tensor, generator: torch.Generator) -> Points:
     """Draw one click well inside every mask (B, S, S)."""
     coordinates = []
     for mask in masks:
-        places = _interior(mask).nonzero()
+        depth = int(torch.randint(len(INTERIOR_PX), (), generator=generator))
+        places = _interior(mask, INTERIOR_PX[: depth + 1]).nonzero()
         row, column = places[int(torch.randint(len(places), (), generator=generator))].tolist()
         coordinates.append([[float(column), float(row)]])
     labels = torch.ones(len(masks), 1, dtype=torch.int32, device=masks.device)
@@ -99,7 +110,8 @@ def draw_click(masks: torch.Tensor, generator: torch.Generator) -> Points:
 def draw_correction(points: Points, found: torch.Tensor, truth: torch.Tensor, generator: torch.Generator) -> Points:
     """Add a click in a large error: positive where something of ``truth`` (B, S, S) is missing in ``found``."""
     error = truth.float() - found.float()
-    density = F.avg_pool2d(error[:, None], ERROR_PX, stride=1, padding=ERROR_PX // 2)[:, 0].abs() * (error != 0)
+    side = ERROR_PX[int(torch.randint(len(ERROR_PX), (), generator=generator))]
+    density = F.avg_pool2d(error[:, None], side, stride=1, padding=side // 2)[:, 0].abs() * (error != 0)
     noise = 0.05 * torch.rand(density.shape, generator=generator).to(density.device)
     place = (density + noise * (error != 0)).flatten(1).argmax(1)
     row, column = place // error.shape[-1], place % error.shape[-1]
@@ -110,8 +122,11 @@ def draw_correction(points: Points, found: torch.Tensor, truth: torch.Tensor, ge
     return coordinates, labels
 
 
-def _interior(mask: torch.Tensor) -> torch.Tensor:
-    """Keep the pixels at least four pixels from the edge of a mask (S, S); all of it where it is thinner."""
+def _interior(mask: torch.Tensor, sides: tuple[int, ...]) -> torch.Tensor:
+    """Keep the middles of the squares of the largest of ``sides`` (ascending) that a mask (S, S) holds, else all."""
     background = (~mask)[None, None].float()
-    eroded = F.max_pool2d(background, 9, stride=1, padding=4)[0, 0] == 0
-    return eroded if bool(eroded.any()) else mask
+    for side in reversed(sides):
+        eroded = F.max_pool2d(background, side, stride=1, padding=side // 2)[0, 0] == 0
+        if bool(eroded.any()):
+            return eroded
+    return mask

@@ -38,10 +38,11 @@ def follow_clips(
     first = [] if batch.kind == "mask" else give_prompts(batch, generator, answer, lambda logits: logits)
     given = steps.MASK_SCALE * batch.masks[:, :1].float() + steps.MASK_BIAS
     anchor = first[-1].detach() if first else given
-    result, logits, trend = Followed(first, []), anchor, None
+    result, logits, trend, carried = Followed(first, []), anchor, None, anchor
     for index in range(1, images.shape[1]):
-        moved = prior(logits.detach(), images[:, index - 1], images[:, index], trend)
-        clues = Clues(images[:, index], anchor_image=images[:, 0], anchor_logits=anchor)
+        moved = prior(logits.detach(), images[:, index - 1], images[:, index], trend, carried)
+        carried = moved.carried
+        clues = Clues(images[:, index], step=batch.steps, anchor_image=images[:, 0], anchor_logits=anchor)
         if not hintless or torch.rand((), generator=generator).item() >= hintless:
             clues = clues.with_moved(moved)
         logits = refiner(clues)

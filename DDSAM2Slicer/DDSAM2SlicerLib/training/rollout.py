@@ -35,7 +35,7 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
     features = _frame_features(everything, 0, num_frames)
     first = _prompt_frame(model, features, images[:, 0], batch, generator)
     result = Rollout(first, [], everything)
-    memories, trend = [], None
+    memories, trend, carried = [], None, first[-1].low_res.detach()
     for index in range(1, num_frames):
         last = result.outputs[-1]
         is_from_points = batch.kind != "mask" and index == 1
@@ -43,11 +43,13 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
         features = _frame_features(everything, index, num_frames)
         moved = None
         if model.mask_prior is not None:
-            moved = model.mask_prior(last.low_res.detach(), images[:, index - 1], images[:, index], trend)
+            moved = model.mask_prior(last.low_res.detach(), images[:, index - 1], images[:, index], trend, carried)
+            carried = moved.carried
         prior = None if moved is None else moved.logits
         embedding = _look_back(model, features, memories, index, num_frames)
         decoded = steps.decode(model, embedding, features, mask_logits=prior, prior=prior)
-        clues = Clues(images[:, index], anchor_image=images[:, 0], anchor_logits=first[-1].low_res.detach())
+        anchor = first[-1].low_res.detach()
+        clues = Clues(images[:, index], step=batch.steps, anchor_image=images[:, 0], anchor_logits=anchor)
         if moved is not None:
             clues = clues.with_moved(moved)
         result.tracked.append(steps.refine(model, decoded, clues))

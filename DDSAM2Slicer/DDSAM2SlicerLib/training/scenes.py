@@ -25,24 +25,32 @@ class Scene:
 
     labels: torch.Tensor  # (T, H, W) int64
     num_labels: int
+    num_tissues: int
+    """The first labels fill the plane; organs and vessels lie over them."""
     points: torch.Tensor  # (T, H/COARSE, W/COARSE, 3) where each coarse pixel lies in the anatomy
-    is_time: bool
+    step: float
+    """Mean distance between neighbouring frames, as a header would state it in units of ``points``; 0 in time."""
     wholes: tuple[tuple[int, ...], ...]
     """Labels that together are one organ: its wall, core, lesion; most real segmentations name such a whole."""
     alike: tuple[tuple[int, int], ...]
     """Pairs of labels that look the same: only a convention tells them apart, as the levels of one organ."""
 
+    @property
+    def is_time(self) -> bool:
+        """Whether all frames show the same plane."""
+        return self.step == 0
+
 
 def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool) -> Scene:
     """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through slices or time."""
-    points = (_time_path if is_time else _slice_path)(draws, num_frames, size)
-    labels, count = _tissues(draws, points)
-    canvas = _Canvas(labels, count, points)
+    points, step = (_time_path(draws, num_frames, size), 0.0) if is_time else _slice_path(draws, num_frames, size)
+    labels, num_tissues = _tissues(draws, points)
+    canvas = _Canvas(labels, num_tissues, points)
     for _ in range(draws.integer(1, 6)):
         _add_organ(draws, canvas)
     for _ in range(draws.integer(0, 3)):
         _add_vessel(draws, canvas)
-    return Scene(canvas.labels, canvas.count, points, is_time, tuple(canvas.wholes), tuple(canvas.alike))
+    return Scene(canvas.labels, canvas.count, num_tissues, points, step, tuple(canvas.wholes), tuple(canvas.alike))
 
 
 def _grid(size: int) -> torch.Tensor:
@@ -52,14 +60,14 @@ def _grid(size: int) -> torch.Tensor:
     return torch.stack([x, y, torch.zeros_like(x)], dim=-1)
 
 
-def _slice_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
-    """Walk through slices: one step size, now and then uneven, in a gently bent space."""
+def _slice_path(draws: Draws, num_frames: int, size: int) -> tuple[torch.Tensor, float]:
+    """Walk through slices, now and then uneven, in a gently bent space; also returns the step as a header states it."""
     step = draws.log_uniform(0.006, 0.07)
     steps = step * (1 + draws.uniform(0, 0.3) * draws.normal(num_frames)).clamp(0.3, 2.0)
     depth = torch.cumsum(steps, 0) - steps.sum() / 2 + draws.uniform(-0.3, 0.3)
     points = _grid(size // COARSE).expand(num_frames, -1, -1, -1).clone()
     points[..., 2] += depth.view(-1, 1, 1)
-    tilt = draws.normal(2) * draws.uniform(0, 0.8)  # organs run obliquely through the slices
+    tilt = draws.normal(2) * draws.uniform(0, 0.25)  # the stack runs obliquely through the body
     points[..., :2] += (depth[:, None] - depth.mean()).view(-1, 1, 1, 1) * tilt
     bend = smooth_field(draws, 2, draws.uniform(1, 5), points)
     points[..., :2] += draws.uniform(0.0, 0.12) * bend.permute(1, 2, 3, 0)
@@ -67,13 +75,15 @@ def _slice_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
         draws.normal(num_frames, 2) * draws.choice((0.0, 0.0, 0.005, 0.02)), 0
     )  # patient moved between slices
     points[..., :2] += drift.view(-1, 1, 1, 2)
-    return points
+    # thick slices are cut across what is long: spine, vessels; such anatomy is drawn as short as any other
+    length = draws.log_uniform(1, 12) if draws.chance(0.25) else draws.log_uniform(0.8, 1.25)
+    return points, step * length
 
 
 def _time_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
     """Stay in one plane while the anatomy moves along two periodic displacement fields and slides as a whole."""
     still = _grid(size // COARSE)[None]
-    period = draws.uniform(4, 30)
+    period = draws.log_uniform(8, 40)  # frames per heartbeat or breath, as cine series are recorded
     phase = torch.arange(num_frames) * (2 * math.pi / period) + draws.uniform(0, 2 * math.pi)
     fields = smooth_field(draws, 4, draws.uniform(0.8, 3.5), still).permute(1, 2, 3, 0)  # (1, h, w, 4)
     amplitude = draws.uniform(0.0, 0.12)
@@ -139,8 +149,8 @@ def _add_organ(draws: Draws, canvas: _Canvas) -> None:
     if draws.chance(0.3):  # lesion or cavity off the centre
         offset = draws.normal(3) * 0.3
         canvas.paint((local - offset).norm(dim=-1) * (1 + 0.2 * bumps) - draws.uniform(0.15, 0.5))
-    if draws.chance(0.4):  # two parts that touch, often divided by a convention only
-        if draws.chance(0.5):
+    if draws.chance(0.5):  # two parts that touch, mostly divided by a convention only
+        if draws.chance(0.7):
             canvas.alike.append((canvas.count, canvas.count - 1))
         canvas.paint(torch.maximum(radius - 1, local[..., draws.integer(0, 2)] - draws.uniform(-0.4, 0.4)))
     canvas.close_whole(first)

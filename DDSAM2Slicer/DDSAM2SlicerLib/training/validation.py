@@ -14,7 +14,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from ..model.prior import MaskPrior
 from ..model.steps import MASK_BIAS, MASK_SCALE, normalise
 from .clips import Clip, ClipSettings, make_clips
-from .prompts import Batch
+from .prompts import Batch, join_clips
 from .refining import follow_clips
 from .rollout import run_clips
 
@@ -51,14 +51,14 @@ def validate(
     """
     model.eval()
     clips = validation_clips(settings)
-    frames = torch.stack([clip.frames for clip in clips])
-    masks = torch.stack([clip.masks for clip in clips])
+    batch = join_clips(clips, "mask")
+    frames, masks = batch.frames, batch.masks
     device = next(model.parameters()).device
     figures = {"copy": _mean_dice(masks[:, :1].expand_as(masks)[:, 1:], masks[:, 1:])}
     if model.mask_prior is not None:
         figures["moved"] = _mean_dice(_move_all(model.mask_prior, frames, masks), masks[:, 1:])
     for kind in KINDS:
-        batch = Batch(frames.to(device), masks.to(device), kind)
+        batch = Batch(frames.to(device), masks.to(device), batch.steps.to(device), kind)
         predicted = _predict(model, batch, is_alone).cpu()
         part = slice(1, None) if kind == "mask" else slice(0, 1)
         figures[kind] = _mean_dice(predicted[:, part], masks[:, part])
@@ -77,7 +77,7 @@ def choose_gain(model: SAM2Base, settings: ClipSettings) -> dict[float, float]:
     """
     model.eval()
     clips = validation_clips(replace(settings, num_frames=CALIBRATION_FRAMES))
-    batch = Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), "mask")
+    batch = join_clips(clips, "mask")
     scores = {}
     for gain in GAINS:
         model.mask_prior.gain.fill_(gain)

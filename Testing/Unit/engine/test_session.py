@@ -10,6 +10,7 @@ from DDSAM2SlicerLib.core.plan import FrameRange
 from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 from DDSAM2SlicerLib.core.settings import EngineSettings
 from DDSAM2SlicerLib.engine import network
+from DDSAM2SlicerLib.engine.crop import bounding_box
 from DDSAM2SlicerLib.engine.predictor import Predictor
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
 
@@ -199,6 +200,22 @@ def test_a_mask_that_is_not_sure_enough_is_not_shown_but_followed_on(a_model, a_
     assert shown[0] > 0
     assert shown[1] == 0
     assert scores[0] == scores[1]
+
+
+def test_what_starts_from_an_unsure_prompt_need_not_be_surer_than_that(a_model, a_scene):
+    frames, masks = a_scene
+
+    def follow(limit):
+        session = open_session(a_model, frames, min_certainty=limit)
+        session.set_prompts(PromptSet.empty().with_box(1, 0, Box(*bounding_box(masks[0, 0]))))
+        return list(session.propagate())
+
+    first, *tracked = follow(0.0)
+    found = [result.scores[0].iou for result in tracked if result.masks.any()]
+    start, least = first.scores[0].iou, min(found)
+    assert least < start < 1
+    assert sum(result.masks.any() for result in follow(0.999 * least / start)[1:]) == len(found)
+    assert sum(result.masks.any() for result in follow(1.0)[1:]) < len(found)
 
 
 def test_an_ended_object_is_tracked_again_behind_its_next_seed(a_blind_model, a_scene):

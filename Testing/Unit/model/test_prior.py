@@ -59,13 +59,14 @@ def test_the_image_moves_with_its_mask():
     assert float((moved.image - grey_after).abs().mean()) < 0.5 * float((grey_before - grey_after).abs().mean())
 
 
-def test_the_trend_moves_with_its_mask():
+@pytest.mark.parametrize("companion", ["trend", "carried"])
+def test_trend_and_carried_mask_move_with_the_mask(companion):
     before, mask = a_disc(60, 64)
     after, mask_after = a_disc(66, 64)
-    trend = torch.sign(mask)
-    moved = MaskPrior()(mask, before, after, trend)
-    assert dice_of(moved.trend, mask_after) == pytest.approx(dice_of(moved.logits, mask_after), abs=0.02)
-    assert MaskPrior()(mask, before, after).trend is None
+    moved = MaskPrior()(mask, before, after, **{companion: torch.sign(mask)})
+    found = getattr(moved, companion)
+    assert dice_of(found, mask_after) == pytest.approx(dice_of(moved.logits, mask_after), abs=0.02)
+    assert getattr(MaskPrior()(mask, before, after), companion) is None
 
 
 def test_warping_by_a_tenth_of_the_side_moves_by_a_tenth():

@@ -32,6 +32,8 @@ def some_clues(count=2):
         hint=draw(count, 1, SIZE, SIZE),
         moved_image=draw(1, 1, SIZE, SIZE),
         trend=draw(count, 1, SIZE, SIZE),
+        carried=draw(count, 1, SIZE, SIZE),
+        step=torch.full((1, 1, 1, 1), 0.05),
         anchor_image=draw(1, 3, SIZE, SIZE),
         anchor_logits=draw(count, 1, SIZE, SIZE),
         points=(box, labels),
@@ -46,7 +48,9 @@ def test_an_untrained_refiner_adds_up_what_it_is_told():
     assert torch.allclose(logits, 2 * torch.tanh(clues.hint / 4) + torch.tanh(decoded / 4), atol=1e-5)
 
 
-@pytest.mark.parametrize("absent", ["hint moved_image", "trend", "anchor_image anchor_logits", "points", "decoded"])
+@pytest.mark.parametrize(
+    "absent", ["hint moved_image", "trend", "carried", "step", "anchor_image anchor_logits", "points", "decoded"]
+)
 def test_any_clue_may_be_missing_and_each_one_matters(absent):
     refiner, clues = a_lively_refiner(), some_clues()
     fewer = replace(clues, **dict.fromkeys(absent.split()))
@@ -58,7 +62,7 @@ def test_a_mask_does_not_depend_on_what_else_is_in_the_batch():
     refiner, clues = a_lively_refiner(), some_clues()
 
     def first(value, name):
-        if value is None or name in ("image", "moved_image", "anchor_image"):
+        if value is None or name in ("image", "moved_image", "step", "anchor_image"):
             return value
         return tuple(one[:1] for one in value) if name == "points" else value[:1]
 

@@ -1,5 +1,7 @@
 """Generated clips: reproducible, cut around a visible object, varied without losing it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -19,10 +21,10 @@ def some_clips():
 
 
 def test_the_same_seed_gives_the_same_clips_and_another_seed_others():
-    first, again, other = (make_clips(seed, SMALL)[0] for seed in (2, 2, 3))
-    assert torch.equal(first.frames, again.frames)
-    assert torch.equal(first.masks, again.masks)
-    assert not torch.equal(first.frames, other.frames)
+    first, again = ([clip for seed in range(5) for clip in make_clips(seed, SMALL)] for _ in range(2))
+    assert all(torch.equal(one.frames, other.frames) for one, other in zip(first, again, strict=True))
+    assert all(torch.equal(one.masks, other.masks) for one, other in zip(first, again, strict=True))
+    assert not torch.equal(first[0].frames, first[-1].frames)
 
 
 def test_every_clip_shows_its_object_on_the_prompted_frame(some_clips):
@@ -45,6 +47,15 @@ def test_most_clips_through_slices_begin_where_the_object_is_largest_and_many_en
     areas = torch.stack([clip.masks.sum(dim=(1, 2)) for seed in range(20) for clip in make_clips(seed, slices)])
     assert float((areas[:, 0] >= 0.9 * areas.amax(1)).float().mean()) > 0.9  # the crop may cut some of it off
     assert 0.05 < float((areas[:, -1] == 0).float().mean()) < 0.7
+
+
+def test_the_step_between_slices_is_a_share_of_the_frame_and_nothing_in_time():
+    whole = ClipSettings(num_frames=3, size=64, scene_size=64, time_share=0.0, distant=1.0)
+    closer = replace(whole, distant=0.0, share_low=0.8)
+    pairs = [(make_clips(seed, whole), make_clips(seed, closer)) for seed in range(6)]
+    steps = [(one[0].step, other[0].step) for one, other in pairs if one and other]
+    assert all(0 < far < near < 0.5 for far, near in steps)
+    assert {clip.step for seed in range(3) for clip in make_clips(seed, replace(whole, time_share=1.0))} == {0.0}
 
 
 def test_a_thick_slice_mixes_its_neighbours_and_keeps_the_mean():

@@ -92,6 +92,26 @@ def test_only_the_refiner_learns_where_the_recipe_says_so(a_recipe, tmp_path, mo
     assert all(torch.equal(before[name], value) for name, value in old.state_dict().items())
 
 
+def test_what_every_stage_shares_is_written_once(tmp_path):
+    text = """
+        architecture = "hiera_nano"
+        seed = 1
+        [every_stage]
+        steps = 5
+        clip = { num_frames = 3 }
+        [[stage]]
+        name = "first"
+        [[stage]]
+        name = "second"
+        steps = 7
+    """
+    (tmp_path / "recipe.toml").write_text(text, encoding="utf-8")
+    first, second = load_recipe(tmp_path / "recipe.toml").stages
+    assert (first.steps, second.steps) == (5, 7)
+    assert first.clip == second.clip
+    assert first.clip.num_frames == 3
+
+
 def test_weights_of_another_network_cannot_start_a_recipe(a_recipe, tmp_path):
     save_checkpoint(build_model(ARCHITECTURES["hiera_tiny"]), tmp_path / "start.safetensors", {})
     recipe = a_recipe(1, 'start = "start.safetensors"')

@@ -4,10 +4,17 @@ import pytest
 import torch
 
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
-from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
+from DDSAM2SlicerLib.training.clips import Clip, ClipSettings, make_clips
 from DDSAM2SlicerLib.training.loop import set_image_size
 from DDSAM2SlicerLib.training.objective import LossWeights, mask_losses, refined_loss
-from DDSAM2SlicerLib.training.prompts import PROMPT_KINDS, Batch, draw_box, draw_click, draw_correction, give_prompts
+from DDSAM2SlicerLib.training.prompts import (
+    PROMPT_KINDS,
+    draw_box,
+    draw_click,
+    draw_correction,
+    give_prompts,
+    join_clips,
+)
 from DDSAM2SlicerLib.training.rollout import clip_loss
 
 
@@ -78,7 +85,7 @@ def test_prompts_grow_click_by_click(kind, labels):
         given.append(points[1][0].tolist())
         return torch.full((1, 1, 32, 32), 8.0)  # always too much
 
-    batch = Batch(masks.byte(), masks, kind)
+    batch = join_clips([Clip(masks[0].byte(), masks[0], step=0.0)], kind)
     assert len(give_prompts(batch, torch.Generator().manual_seed(1), answer, lambda logits: logits)) == len(labels)
     assert given == labels
 
@@ -89,10 +96,9 @@ def test_the_loss_of_a_clip_is_finite_and_reaches_encoder_and_decoder(kind):
     model = build_model(ARCHITECTURES["hiera_nano"])
     set_image_size(model, 64)
     model.train()
-    clips = [
-        make_clips(seed, ClipSettings(num_frames=2, size=64, scene_size=64, min_object_px=30))[0] for seed in (0, 1)
-    ]
-    batch = Batch(torch.stack([clip.frames for clip in clips]), torch.stack([clip.masks for clip in clips]), kind)
+    settings = ClipSettings(num_frames=2, size=64, scene_size=64, min_object_px=30)
+    clips = [clip for seed in range(4) for clip in make_clips(seed, settings)][:2]
+    batch = join_clips(clips, kind)
     loss = clip_loss(model, batch, LossWeights(), torch.Generator().manual_seed(0))
     loss.backward()
     assert torch.isfinite(loss)
