@@ -200,7 +200,7 @@ def test_shutdown_while_busy_ends_the_worker_at_once(client, frames, prompts):
 @POSIX
 def test_a_worker_that_hangs_is_given_up_with_all_its_children(make_client, monkeypatch, tmp_path):
     """The command is a launcher whose child does not die with it: the whole group must go."""
-    monkeypatch.setattr("DDSAM2SlicerLib.worker.client.LOADING_LIMIT_S", 0.3)
+    monkeypatch.setattr("DDSAM2SlicerLib.worker.client.LOADING_LIMIT_S", 1.0)
     note = tmp_path / "child.pid"
     client = make_client(("/bin/sh", "-c", f"sleep 60 & echo $! > {note}; wait"))
     with pytest.raises(WorkerError, match="does not answer any more and was ended"):
