@@ -32,8 +32,8 @@ SIZE, HALF, THIRD = (560, 400), (278, 400), (184, 400)
 RIGHT, LEFT, BLOOD = (0.9, 0.3, 0.25), (0.25, 0.6, 0.9), (0.95, 0.75, 0.2)
 SLICE, FAR_SLICE, LUNGS = 16, 25, (10, 31)
 RIGHT_BOX = {1: Box(60, 36, 104, 95)}
-LEFT_PX, HEART_PX = ((38, 44), (36, 75)), (58, 77)
-"""(column, row): twice in the left lung, and in the heart beside it."""
+LEFT_PX, HEART_PX, SPILLED_PX = ((38, 44), (36, 75)), (58, 77), (87, 85)
+"""(column, row): twice in the left lung, in the heart beside it, and in the right lung, which looks the same."""
 FRAMES = (7, 14, 21)
 LINES, AREA = 300, 4000
 """Pixels that the lines of prompts and curves have at least, and those that an overlay has."""
@@ -143,9 +143,13 @@ def test_a_volume_step_by_step(make_panel, booted, a_chest, folder):
     ui.positiveButton.click()
     click(panel, large, SLICE, *LEFT_PX)
     click_button(panel, ui.positiveButton)
+    ui.negativeButton.click()
+    click(panel, large, SLICE, SPILLED_PX)
+    click_button(panel, ui.negativeButton)
     preview = picture_of_view(large, f"slice {SLICE}")
     answer = panel.coordinator.preview.masks[2]
-    assert (answer[HEART_PX[::-1]], *(answer[place[::-1]] for place in LEFT_PX)) == (False, True, True)
+    assert not any(answer[place[::-1]] for place in (HEART_PX, SPILLED_PX))
+    assert all(answer[place[::-1]] for place in LEFT_PX)
     assert num_tinted(preview, LEFT) > AREA
 
     ui.keepLargestCheck.checked = True
@@ -173,10 +177,10 @@ def test_a_volume_step_by_step(make_panel, booted, a_chest, folder):
             prompt,
         ),
         (
-            "The preview, after two points in the left lung",
+            "The preview, after three points for the left lung",
             [
                 "The preview comes by itself. A box would hold half of the heart here; points do not:",
-                f'two clicks with "{ui.positiveButton.text}" ("{ui.negativeButton.text}" takes away).',
+                f'two clicks with "{ui.positiveButton.text}", one with "{ui.negativeButton.text}" where it spilled over.',
             ],
             preview,
         ),
