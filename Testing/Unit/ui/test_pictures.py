@@ -180,7 +180,7 @@ def test_a_volume_step_by_step(make_panel, booted, a_chest, folder):
             "The preview, after three points for the left lung",
             [
                 "The preview comes by itself. A box would hold half of the heart here; points do not:",
-                f'two clicks with "{ui.positiveButton.text}", one with "{ui.negativeButton.text}" where it spilled over.',
+                f'two clicks with "{ui.positiveButton.text}", then "{ui.negativeButton.text}" where it spilled over.',
             ],
             preview,
         ),
