@@ -78,8 +78,7 @@ def _compartments(draws: Draws, scene: Scene, points: torch.Tensor) -> torch.Ten
     """Brightness (T, H, W) of small sharp-edged compartments: strong in tissues, mostly absent in organs."""
     count = draws.integer(3, 6)
     values = smooth_field(draws, count, draws.log_uniform(6, 30), points)
-    size = scene.labels.shape[-2:]
-    own = F.interpolate(values.transpose(0, 1), size=size, mode="bilinear", align_corners=False).argmax(1)  # (T, H, W)
+    own = torch.stack([_upsampled(one[None], scene.labels) for one in values]).argmax(0)  # (T, H, W)
     strength = draws.uniform(0.1, 0.8) * draws.uniform_tensor(0, 1, scene.num_labels)
     is_plain = draws.uniform_tensor(0, 1, scene.num_labels) < torch.where(
         torch.arange(scene.num_labels) < scene.num_tissues, 0.3, 0.7
