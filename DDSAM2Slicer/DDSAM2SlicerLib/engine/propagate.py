@@ -233,9 +233,8 @@ class Sweep:
         if prompted.decoded is None:
             mask = self._crop.cut_mask(prompted.mask, network.size).to(network.device)
             decoded = steps.use_mask(network.model, seen.features, mask)
-            return replace(
-                decoded, high_res=steps.resize(decoded.low_res, network.size)
-            )  # sam2 remembers the coarse mask
+            coarse = steps.resize(decoded.low_res, network.size)  # what sam2 remembers of a given mask
+            return replace(decoded, high_res=coarse)
         if prompted.crop == self._crop:
             return prompted.decoded
         high_res = prompted.crop.transfer(prompted.decoded.low_res, self._crop, network.size)

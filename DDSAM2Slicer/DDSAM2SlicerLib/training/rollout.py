@@ -35,7 +35,8 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
     features = _frame_features(everything, 0, num_frames)
     first = _prompt_frame(model, features, images[:, 0], batch, generator)
     result = Rollout(first, [], everything)
-    memories, trend, carried = [], None, first[-1].low_res.detach()
+    anchor = first[-1].low_res.detach()
+    memories, trend, carried = [], None, anchor
     for index in range(1, num_frames):
         last = result.outputs[-1]
         is_from_points = batch.kind != "mask" and index == 1
@@ -48,7 +49,6 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
         prior = None if moved is None else moved.logits
         embedding = _look_back(model, features, memories, index, num_frames)
         decoded = steps.decode(model, embedding, features, mask_logits=prior, prior=prior)
-        anchor = first[-1].low_res.detach()
         clues = Clues(images[:, index], step=batch.steps, anchor_image=images[:, 0], anchor_logits=anchor)
         if moved is not None:
             clues = clues.with_moved(moved)

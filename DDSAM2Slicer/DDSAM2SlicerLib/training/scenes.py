@@ -61,7 +61,11 @@ def _grid(size: int) -> torch.Tensor:
 
 
 def _slice_path(draws: Draws, num_frames: int, size: int) -> tuple[torch.Tensor, float]:
-    """Walk through slices, now and then uneven, in a gently bent space; also returns the step as a header states it."""
+    """Walk through slices, now and then uneven, in a gently bent space.
+
+    Returns:
+        Coordinates (T, h, w, 3), and the step between slices in the same units, as a header states it.
+    """
     step = draws.log_uniform(0.006, 0.07)
     steps = step * (1 + draws.uniform(0, 0.3) * draws.normal(num_frames)).clamp(0.3, 2.0)
     depth = torch.cumsum(steps, 0) - steps.sum() / 2 + draws.uniform(-0.3, 0.3)
