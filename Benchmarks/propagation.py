@@ -2,6 +2,7 @@
 
     python Benchmarks/propagation.py                      everything, on two threads
     python Benchmarks/propagation.py --parts speed --objects 8 --json speed.json
+    python Benchmarks/propagation.py --parts speed default --device cuda --frames 60
 
 Parts: ``speed`` (tiny model, 512 px), ``memory`` (peak of 100 and of 1,000 frames, each in its own process),
 ``default`` (frames per second and click latency of the default model at its own size and at 256 px; random weights
@@ -78,16 +79,16 @@ class Discs:
         return np.eye(4)
 
 
-def measure_speed(num_objects: int, num_frames: int, clock: Clock) -> dict:
+def measure_speed(num_objects: int, num_frames: int, clock: Clock, device: str) -> dict:
     """Seconds per frame of upstream and of every mode, and the Dice of every mode against the exact one."""
     torch.manual_seed(0)
     model = build_model(ARCHITECTURES["hiera_tiny"].with_image_size(512))
     torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 10.0)  # objects stay
     source = Discs(num_frames, 512, num_objects)
-    seconds = {"upstream": run_upstream(model, source, num_objects, clock)}
+    seconds = {"upstream": run_upstream(model, source, num_objects, clock, device)}
     masks = {}
     for name, mode in MODES.items():
-        predictor = Predictor(model, EngineSettings(**BASE, **mode), "cpu")
+        predictor = Predictor(model, EngineSettings(**BASE, **mode), device)
         seconds[name], masks[name] = run_ours(predictor, source, num_objects, clock)
     return {
         "objects": num_objects,
@@ -98,16 +99,17 @@ def measure_speed(num_objects: int, num_frames: int, clock: Clock) -> dict:
     }
 
 
-def run_upstream(model: torch.nn.Module, source: Discs, num_objects: int, clock: Clock) -> float:
+def run_upstream(model: torch.nn.Module, source: Discs, num_objects: int, clock: Clock, device: str) -> float:
     """Seconds per frame of sam2's predictor, built from its own configuration."""
     from sam2.build_sam import build_sam2_video_predictor
 
     predictor = build_sam2_video_predictor(
-        "configs/sam2.1/sam2.1_hiera_t.yaml", None, device="cpu", hydra_overrides_extra=["++model.image_size=512"]
+        "configs/sam2.1/sam2.1_hiera_t.yaml", None, device=device, hydra_overrides_extra=["++model.image_size=512"]
     )
     predictor.load_state_dict(model.state_dict())
     predictor.fill_hole_area = 0  # needs a CUDA extension
-    images = normalise(torch.from_numpy(np.stack([source.frame(index) for index in range(source.num_frames)])))
+    frames = np.stack([source.frame(index) for index in range(source.num_frames)])
+    images = normalise(torch.from_numpy(frames)).to(device)
     warm_up(lambda: predictor.forward_image(images[:1]))
     with (
         mock.patch("sam2.sam2_video_predictor.load_video_frames", return_value=(images, 512, 512)),
@@ -117,8 +119,8 @@ def run_upstream(model: torch.nn.Module, source: Discs, num_objects: int, clock:
         state = predictor.init_state("")
         for which in range(num_objects):
             predictor.add_new_mask(state, 0, which + 1, source.mask(0, which))
-        for _ in predictor.propagate_in_video(state):
-            pass
+        for _, _, logits in predictor.propagate_in_video(state):
+            (logits > 0).cpu()  # as ours: a mask is there when it has left the device
         return (clock() - start) / source.num_frames
 
 
@@ -181,10 +183,10 @@ def measure_memory(threads: int) -> dict:
     return {"peak_mb": peaks, "ratio": peaks[1000] / peaks[100]}
 
 
-def measure_default(clock: Clock, size: int | None) -> dict:
+def measure_default(clock: Clock, size: int | None, device: str) -> dict:
     """Frames per second and click latency of the default model, at its own input size if none is given."""
     model, weights = load_nano(size)
-    predictor = Predictor(model, EngineSettings(stop_after_empty=0), "cpu")
+    predictor = Predictor(model, EngineSettings(stop_after_empty=0), device)
     source = Discs(61, model.image_size)
     seconds, _ = run_ours(predictor, source, 1, clock)
     latencies = []
@@ -206,7 +208,8 @@ def measure_default(clock: Clock, size: int | None) -> dict:
 def show(report: dict) -> None:
     """Print the report as a table."""
     for row in report.get("speed", []):
-        print(f"{row['objects']} object(s), {row['frames']} frames, tiny, 512 px, {report['threads']} thread(s):")
+        place = f"{report['device']}, {report['threads']} thread(s)"
+        print(f"{row['objects']} object(s), {row['frames']} frames, tiny, 512 px, {place}:")
         for name, seconds in row["seconds_per_frame"].items():
             extra = ""
             if name != "upstream":
@@ -238,6 +241,7 @@ def main() -> None:
     parser.add_argument("--objects", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="for speed and the default model: cpu, cuda or mps")
     parser.add_argument(
         "--clock", choices=sorted(CLOCKS), default="wall", help="cpu: processor time, for a busy machine and one thread"
     )
@@ -249,13 +253,18 @@ def main() -> None:
         print(measure_peak(options.peak_of))
         return
     clock = CLOCKS[options.clock]
-    report: dict = {"threads": options.threads, "clock": options.clock, "torch": torch.__version__}
+    report: dict = {
+        "threads": options.threads,
+        "device": options.device,
+        "clock": options.clock,
+        "torch": torch.__version__,
+    }
     if "speed" in options.parts:
-        report["speed"] = [measure_speed(count, options.frames, clock) for count in options.objects]
+        report["speed"] = [measure_speed(count, options.frames, clock, options.device) for count in options.objects]
     if "memory" in options.parts:
         report["memory"] = measure_memory(options.threads)
     if "default" in options.parts:
-        report["default"] = [measure_default(clock, size) for size in (None, 256)]
+        report["default"] = [measure_default(clock, size, options.device) for size in (None, 256)]
     show(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")

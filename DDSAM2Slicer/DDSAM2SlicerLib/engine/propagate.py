@@ -182,7 +182,8 @@ class Sweep:
             return None
         previous = self._shop.cache.get(neighbour.frame, self._crop)
         carried = neighbour.low_res if neighbour.carried is None else neighbour.carried
-        return self._shop.network.prior(neighbour.low_res, previous.image, seen.image, neighbour.trend, carried)
+        motion = self._shop.network.prior.register(previous.image, seen.image, self._shop.cache.step(self._crop))
+        return self._shop.network.prior(motion, neighbour.low_res, neighbour.trend, carried)
 
     def _gather_clues(self, bank: MemoryBank, seen: Frame, moved: Moved | None) -> Clues:
         """What the refiner shall know of a tracked frame: the moved neighbour and the nearest anchor."""

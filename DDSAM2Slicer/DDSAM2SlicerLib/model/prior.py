@@ -19,11 +19,22 @@ from .steps import to_grey
 
 PRIOR_LIMIT = 8.0
 """Logits of a prior are clamped to this size: sure, yet correctable."""
-FLOW_SIZES = (32, 64, 128)
-"""Sides, in pixels, of the images that are registered, coarse to fine."""
-FLOW_ITERATIONS = (12, 8, 5)
+FLOW_SIZES = (16, 32, 64, 128)
+"""Sides, in pixels, of the images that are registered, coarse to fine.
+
+What the coarsest finds counts in time only: there it is an object that has jumped. Between slices it is more often
+other tissue, and masks that end are led astray.
+"""
+FLOW_ITERATIONS = (12, 12, 8, 5)
 FLOW_SIGMA_PX = 1.5
 """Gaussian smoothing of the displacement field after every iteration."""
+
+
+class Motion(NamedTuple):
+    """How the image moved from the previous frame to this one."""
+
+    flow: torch.Tensor  # (1 or B, 2, s, s) as ``estimate_flow`` gives it
+    image: torch.Tensor  # (1 or B, 1, s, s) the previous frame in grey, moved
 
 
 class Moved(NamedTuple):
@@ -46,20 +57,33 @@ class MaskPrior(nn.Module):
     @torch.no_grad()
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
+    def register(self, previous_image: torch.Tensor, image: torch.Tensor, step: torch.Tensor) -> Motion:
+        """Find where everything of a frame has come from; always in fp32.
+
+        Args:
+            previous_image: (1 or B, 3, S, S) normalised network input of the previous frame.
+            image: The same of the current frame.
+            step: (1 or B, 1, 1, 1) distance between the frames; 0 in time.
+        """
+        fixed, moving = (to_grey(one, FLOW_SIZES[-1]) for one in (image, previous_image))
+        flow = estimate_flow(fixed, moving, (step == 0).float())
+        return Motion(flow, warp(moving, flow))
+
+    @torch.no_grad()
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
     def forward(
         self,
+        motion: Motion,
         previous_logits: torch.Tensor,
-        previous_image: torch.Tensor,
-        image: torch.Tensor,
         trend: torch.Tensor | None = None,
         carried: torch.Tensor | None = None,
     ) -> Moved:
         """Move the previous logits along the image's motion; always in fp32.
 
         Args:
+            motion: What ``register`` found.
             previous_logits: (B, 1, h, w) mask logits of the previous frame.
-            previous_image: (1 or B, 3, S, S) normalised network input of the previous frame.
-            image: The same of the current frame.
             trend: (B, 1, h, w) what the previous frame changed about its own moved mask, to be moved along.
             carried: (B, 1, h, w) logits that registration alone has brought to the previous frame, to be moved along.
 
@@ -67,21 +91,20 @@ class MaskPrior(nn.Module):
             Logits for the current frame, clamped to ``PRIOR_LIMIT``, the moved image in grey and what else was given,
             moved; no gradient flows through.
         """
-        fixed, moving = (to_grey(one, FLOW_SIZES[-1]) for one in (image, previous_image))
-        flow = estimate_flow(fixed, moving)
         given = {"logits": previous_logits, "trend": trend, "carried": carried}
         given = {name: one for name, one in given.items() if one is not None}
-        warped = warp(torch.cat([one.float() for one in given.values()], dim=1), flow)
+        warped = warp(torch.cat([one.float() for one in given.values()], dim=1), motion.flow)
         parts = warped.clamp(-PRIOR_LIMIT, PRIOR_LIMIT).split(1, dim=1)
-        return Moved(image=warp(moving, flow), **dict(zip(given, parts, strict=True)))
+        return Moved(image=motion.image, **dict(zip(given, parts, strict=True)))
 
 
-def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Tensor) -> torch.Tensor:
     """Register two images with symmetric-force demons.
 
     Args:
         fixed: (B, 1, S, S) image whose grid the result lives on.
         moving: (B, 1, S, S) image to be moved onto it.
+        may_jump: (1 or B, 1, 1, 1) how much of what the coarsest level finds is believed, 0 to 1.
 
     Returns:
         (B, 2, h, w) displacement (x, y) in units of the image side: ``fixed(p)`` looks like ``moving(p + flow)``.
@@ -94,6 +117,8 @@ def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
         flow = _resize(flow, (size, size))
         for _ in range(iterations):
             flow = blur @ (flow + _demons_step(target, steepness, warp(source, flow), slope)) @ blur.T
+        if size == FLOW_SIZES[0]:
+            flow = flow * may_jump
     return flow
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from ..core.intensity import IntensityMapping
 from .fields import Draws, smooth_field
-from .scenes import Scene
+from .scenes import Scene, largest_of
 
 STYLES = ("ct", "mr", "mr", "ultrasound", "pet", "fantasy")
 
@@ -36,21 +36,22 @@ def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
     count = scene.num_labels
     means = _label_means(draws, scene, style)
     num_frames = scene.labels.shape[0]
+    is_matter = torch.tensor([float(label != scene.air) for label in range(count)])
     uptake = torch.zeros(count)
     if draws.chance(0.25):
-        uptake = draws.normal(count) * 0.3 / num_frames
+        uptake = draws.normal(count) * is_matter * 0.3 / num_frames
     per_frame = means[None] + uptake[None] * torch.arange(num_frames)[:, None]  # (T, labels)
     image = torch.gather(per_frame, 1, scene.labels.flatten(1)).view_as(scene.labels)
     persisting = scene.points * torch.tensor([1.0, 1.0, draws.log_uniform(0.1, 1.0)])  # through several slices
     textures = smooth_field(draws, 2, draws.log_uniform(6, 40), persisting)
-    amplitudes = draws.uniform(0.0, draws.choice((0.16, 0.35))) * draws.uniform_tensor(0, 1, 2, count)
+    amplitudes = draws.uniform(0.0, draws.choice((0.16, 0.35))) * draws.uniform_tensor(0, 1, 2, count) * is_matter
     for amplitude, texture in zip(amplitudes, textures, strict=True):
         image = image + amplitude[scene.labels] * _upsampled(texture[None], image)
     if draws.chance(0.7):  # lobules, bundles, small organs: compartments that fill the place around what is sought
-        image = image + _compartments(draws, scene, persisting)
+        image = image + _compartments(draws, scene, persisting) * is_matter[scene.labels]
     if draws.chance(0.5):  # septa, small vessels, folds: edges that are no organ's border
         ridges = torch.exp(-((smooth_field(draws, 1, draws.log_uniform(4, 16), persisting) / 0.2) ** 2))
-        strength = draws.uniform(0, 0.5) * draws.uniform_tensor(-1, 1, count)
+        strength = draws.uniform(0, 0.5) * draws.uniform_tensor(-1, 1, count) * is_matter
         image = image + strength[scene.labels] * _upsampled(ridges, image)
     return image
 
@@ -71,6 +72,8 @@ def _label_means(draws: Draws, scene: Scene, style: str) -> torch.Tensor:
             means[label] = means[other] + 0.06 * draws.normal(1).item()
     for label, other in scene.alike:
         means[label] = means[other]
+    if scene.air is not None:
+        means[scene.air] = min(0.0, float(means.min()))
     return means
 
 
@@ -78,7 +81,7 @@ def _compartments(draws: Draws, scene: Scene, points: torch.Tensor) -> torch.Ten
     """Brightness (T, H, W) of small sharp-edged compartments: strong in tissues, mostly absent in organs."""
     count = draws.integer(3, 6)
     values = smooth_field(draws, count, draws.log_uniform(6, 30), points)
-    own = torch.stack([_upsampled(one[None], scene.labels) for one in values]).argmax(0)  # (T, H, W)
+    own = largest_of(torch.stack([_upsampled(one[None], scene.labels) for one in values]))  # (T, H, W)
     strength = draws.uniform(0.1, 0.8) * draws.uniform_tensor(0, 1, scene.num_labels)
     is_plain = draws.uniform_tensor(0, 1, scene.num_labels) < torch.where(
         torch.arange(scene.num_labels) < scene.num_tissues, 0.3, 0.7

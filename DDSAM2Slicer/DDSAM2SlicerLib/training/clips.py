@@ -86,7 +86,7 @@ def _choose_object(draws: Draws, scene: Scene, settings: ClipSettings) -> torch.
             wanted = scene.labels == draws.integer(0, scene.num_labels - 1)
         if draws.chance(0.1):
             wanted |= scene.labels == draws.integer(0, scene.num_labels - 1)
-        if draws.chance(0.85):
+        if draws.chance(0.75):
             wanted = _connected_piece(draws, wanted, settings.min_object_px)
         largest = int(wanted.flatten(1).sum(1).max())
         if settings.min_object_px <= largest <= 0.35 * wanted[0].numel():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -19,6 +20,9 @@ class Stage:
 
     name: str
     steps: int
+    minutes: float = 0.0
+    """Time after which the stage ends, wherever its steps stand, for machines that are lent by the minute; the learning
+    rate follows whichever is further. 0 = no limit."""
     clips_per_step: int = 8
     fresh_per_step: int = 4
     """Newly generated clips a step; the others are drawn from the pool of recent ones, flipped and re-toned."""
@@ -29,12 +33,19 @@ class Stage:
     warmup: int = 100
     prompts: dict[str, float] = field(default_factory=lambda: {"mask": 0.5, "box": 0.25, "click": 0.15, "clicks": 0.1})
     image_share: float = 0.0
-    """Share of the steps that show single images, as many as a clip step has frames: where prompts are learned."""
+    """Share of the steps that show single images: where prompts are learned."""
+    images_per_step: int = 0
+    """How many images such a step shows; 0 = as many as a clip step has frames."""
     image_prompts: dict[str, float] = field(default_factory=lambda: {"box": 0.45, "click": 0.3, "clicks": 0.25})
     alone: bool = False
     """Run nothing but the mask refiner: cheap steps, without the decoder's clue."""
     clip: ClipSettings = field(default_factory=ClipSettings)
     loss: LossWeights = field(default_factory=LossWeights)
+
+    @property
+    def limit_s(self) -> float:
+        """Seconds after which the stage ends."""
+        return 60 * self.minutes or math.inf
 
     def __post_init__(self) -> None:
         """Reject stages that cannot run.
@@ -44,6 +55,9 @@ class Stage:
         """
         if not 0 <= self.image_share <= 1:
             msg = f"Stage {self.name!r}: image_share {self.image_share} must lie between 0 and 1."
+            raise SettingsError(msg)
+        if self.minutes < 0:
+            msg = f"Stage {self.name!r}: minutes {self.minutes} must not be negative; 0 sets no limit."
             raise SettingsError(msg)
         if min(self.steps, self.clips_per_step, self.fresh_per_step, self.pool) < 1:
             msg = f"Stage {self.name!r}: steps, clips_per_step, fresh_per_step and pool must be at least 1."
@@ -69,7 +83,8 @@ class Recipe:
     start: str = ""
     """Exported weights of the same architecture to start from, as a path; empty = random weights."""
     trains: str = "all"
-    """What learns: all; the refiner, while the rest stays as it starts; or a network without a refiner."""
+    """What learns: all (where the refiner runs alone, it learns alone); the refiner, while the rest stays as it starts;
+    or a network without a refiner."""
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
     average_decay: float = 0.999
@@ -81,7 +96,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Reject recipes that train nothing or more than they run."""
-        accepted = ("refiner",) if any(stage.alone for stage in self.stages) else ("all", "refiner", "network")
+        accepted = ("all", "refiner") + (() if any(stage.alone for stage in self.stages) else ("network",))
         if self.trains not in accepted:
             msg = f"This recipe trains {self.trains!r}; its stages accept {' or '.join(accepted)}."
             raise SettingsError(msg)

@@ -34,7 +34,7 @@ def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int |
         msg = f"{folder} holds no checkpoint.pt. Train first: ddsam2 train pretrain --config … --folder {folder}."
         raise InputError(msg)
     state = torch.load(source, map_location="cpu", weights_only=True)
-    spec = recipe.spec.with_image_size(image_size or _size_at(recipe, state["step"]))
+    spec = recipe.spec.with_image_size(image_size or recipe.stages[state["stage"]].clip.size)
     model = build_model(spec)
     model.load_state_dict(state["average"])
     is_prior_final = model.mask_prior is not None and model.refiner is None  # a refiner was trained with its gain
@@ -49,12 +49,3 @@ def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int |
     }
     save_checkpoint(model, output, metadata, half=True)
     LOG.info("step %d written to %s (%.1f MB)", state["step"], output, output.stat().st_size / 1e6)
-
-
-def _size_at(recipe: Recipe, step: int) -> int:
-    """Return the input side of the stage that ``step`` ended in."""
-    for stage in recipe.stages:
-        if step <= stage.steps:
-            return stage.clip.size
-        step -= stage.steps
-    return recipe.stages[-1].clip.size

@@ -23,7 +23,7 @@ from .objective import LossWeights
 from .prompts import Batch
 from .refining import refiner_loss
 from .rollout import clip_loss
-from .validation import validate
+from .validation import validate, validation_clips
 
 LOG = logging.getLogger(__name__)
 
@@ -62,7 +62,13 @@ class Trainer:
             num_workers: Processes per device that generate clips; 0 generates in the training process.
             accelerator: cpu, cuda, mps or auto.
             devices: How many devices, or processes on the CPU, share each step; more than one needs torchrun.
+
+        Raises:
+            SettingsError: If a stage that is limited in minutes shall run on several devices.
         """
+        if devices > 1 and any(stage.minutes for stage in recipe.stages):
+            msg = f"Stages limited in minutes run on one device, not on {devices}: clocks differ. Give steps only."
+            raise SettingsError(msg)
         self.recipe, self.folder, self.num_workers = recipe, folder, num_workers
         folder.mkdir(parents=True, exist_ok=True)
         # Each kind of prompt leaves some weights without a gradient.
@@ -83,6 +89,7 @@ class Trainer:
         )
         self.average.to(self.fabric.device)
         self.step = 0
+        self.stage, self.stage_step, self.seconds = 0, 0, 0.0  # where in which stage, and how long it has taken
         if self.checkpoint_path.exists():
             self._resume()
 
@@ -93,72 +100,70 @@ class Trainer:
 
     def run(self) -> None:
         """Train what is left of all stages."""
-        first = 0
-        for stage in self.recipe.stages:
-            if self.step < first + stage.steps:
-                self._run_stage(stage, first)
-            first += stage.steps
+        for number in range(self.stage, len(self.recipe.stages)):
+            if number > self.stage:
+                self.stage, self.stage_step, self.seconds = number, 0, 0.0
+            self._run_stage(self.recipe.stages[number])
         self.save()
 
-    def _run_stage(self, stage: Stage, first: int) -> None:
+    def _run_stage(self, stage: Stage) -> None:
         """Train one stage from wherever the run stands."""
+        if is_over(stage, self.stage_step, self.seconds):
+            return
         for model in (self.model, self.average):
             set_image_size(model, stage.clip.size)
         self.unwrapped.weights, self.unwrapped.is_alone = stage.loss, stage.alone
-        scenes_seen = (self.step - first) * stage.fresh_per_step
-        pool = Pool(stage, self.recipe.seed + 7919 * first, scenes_seen, self.num_workers, self.fabric.global_rank)
-        LOG.info("stage %s: steps %d to %d", stage.name, self.step, first + stage.steps)
-        started, running = time.monotonic(), None
-        while self.step < first + stage.steps:
-            loss = self._train_step(pool.draw(), stage, self.step - first, pool.generator)
-            running = loss if running is None else 0.98 * running + 0.02 * loss
-            self.step += 1
+        seed = self.recipe.seed + 7919 * (self.step - self.stage_step)
+        scenes_seen = self.stage_step * stage.fresh_per_step
+        pool = Pool(stage, seed, scenes_seen, self.num_workers, self.fabric.global_rank, self.fabric.device)
+        LOG.info("stage %s: from its step %d of %d on", stage.name, self.stage_step, stage.steps)
+        started, running = time.monotonic() - self.seconds, None
+        while not is_over(stage, self.stage_step, self.seconds):
+            loss = self._train_step(pool.draw(), stage, pool.generator)
+            running = loss if running is None else 0.98 * running + 0.02 * loss  # a tensor: nothing waits for it
+            self.step, self.stage_step = self.step + 1, self.stage_step + 1
+            self.seconds = time.monotonic() - started
             if self.step % 50 == 0:
-                seconds, started = (time.monotonic() - started) / 50, time.monotonic()
-                LOG.info(
-                    "step %d  loss %.4f  %.2f s/step  lr %.1e",
-                    self.step,
-                    running,
-                    seconds,
-                    self.optimizer.param_groups[0]["lr"],
-                )
+                rate = self.optimizer.param_groups[0]["lr"]
+                LOG.info("step %d  loss %.4f  after %.0f s  lr %.1e", self.step, float(running), self.seconds, rate)
             if self.step % self.recipe.save_every == 0:
                 self.save()
-            if self.step % self.recipe.validate_every == 0 or self.step == first + stage.steps:
-                self._validate(stage, running)
+            if self.step % self.recipe.validate_every == 0 or is_over(stage, self.stage_step, self.seconds):
+                self._validate(stage, float(running))
 
-    def _train_step(self, batch: Batch, stage: Stage, index: int, generator: torch.Generator) -> float:
+    def _train_step(self, batch: Batch, stage: Stage, generator: torch.Generator) -> torch.Tensor:
         """Take one optimiser step; returns the loss."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(stage, index)
+            group["lr"] = learning_rate(stage, self.stage_step, self.seconds)
         self.model.train(self.recipe.trains != "refiner")  # what is frozen runs as in use
         parts = (part.to(self.fabric.device) for part in (batch.frames, batch.masks, batch.steps))
         loss = self.objective(*parts, batch.kind, generator)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
-        self.fabric.clip_gradients(
+        norm = self.fabric.clip_gradients(
             self.objective, self.optimizer, max_norm=self.recipe.gradient_clip, error_if_nonfinite=False
         )
-        self.optimizer.step()
-        self._update_average()
-        return float(loss.detach())
+        if torch.isfinite(norm):  # one overflow must not spoil the weights
+            self.optimizer.step()
+            self._update_average()
+        return loss.detach()
 
     @torch.no_grad()
     def _update_average(self) -> None:
         """Move the averaged weights towards the current ones; early on quickly, so that they forget the start."""
         decay = min(self.recipe.average_decay, (1 + self.step) / (10 + self.step))
-        for averaged, current in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            averaged.lerp_(current, 1 - decay)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
     def _validate(self, stage: Stage, loss: float) -> None:
         """Measure the averaged weights on fixed clips and append a row to ``log.csv``."""
         if not self.fabric.is_global_zero:
             return
+        clips = validation_clips(stage.clip, self.num_workers)
         figures = {
             "step": self.step,
             "stage": stage.name,
             "loss": round(loss, 4),
-            **validate(self.average, stage.clip, self.folder, self.step, stage.alone),
+            **validate(self.average, clips, self.folder, self.step, stage.alone),
         }
         LOG.info("validation %s", figures)
         path = self.folder / "log.csv"
@@ -175,6 +180,9 @@ class Trainer:
             return
         state = {
             "step": self.step,
+            "stage": self.stage,
+            "stage_step": self.stage_step,
+            "seconds": self.seconds,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -189,7 +197,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        self.step, self.stage, self.stage_step = state["step"], state["stage"], state["stage_step"]
+        self.seconds = state["seconds"]
         LOG.info("resumed at step %d", self.step)
 
 
@@ -213,13 +222,18 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 
-def learning_rate(stage: Stage, index: int) -> float:
-    """Return the rate of step ``index`` of a stage: linear warm-up, then half a cosine."""
+def is_over(stage: Stage, index: int, seconds: float) -> bool:
+    """Whether a stage that has run so many steps and seconds is done."""
+    return index >= stage.steps or seconds >= stage.limit_s
+
+
+def learning_rate(stage: Stage, index: int, seconds: float = 0.0) -> float:
+    """Return the rate of step ``index`` of a stage: linear warm-up, then half a cosine over its steps or minutes."""
     if index < stage.warmup:
         return stage.learning_rate * (index + 1) / stage.warmup
-    progress = (index - stage.warmup) / max(stage.steps - stage.warmup, 1)
+    progress = max((index - stage.warmup) / max(stage.steps - stage.warmup, 1), seconds / stage.limit_s)
     span = stage.learning_rate - stage.final_learning_rate
-    return stage.final_learning_rate + span * 0.5 * (1 + math.cos(math.pi * progress))
+    return stage.final_learning_rate + span * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 
 def set_image_size(model: nn.Module, size: int) -> None:

@@ -75,36 +75,33 @@ def bend(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     logits = (2.0 * masks[:, None].float() - 1.0) * ROUGH_LOGIT
     bends = torch.randn(len(masks), 2, 4, 4, generator=generator).to(logits.device)
     strength = ROUGHNESS * torch.rand(len(masks), 1, 1, 1, generator=generator).to(logits.device)
-    flow = F.interpolate(bends, size=masks.shape[-2:], mode="bicubic", align_corners=False) * strength
-    return torch.cat([warp(one[None], own[None]) for one, own in zip(logits, flow, strict=True)])
+    return warp(logits, F.interpolate(bends, size=masks.shape[-2:], mode="bicubic", align_corners=False) * strength)
 
 
 def draw_box(masks: torch.Tensor, generator: torch.Generator) -> Points:
     """Draw loose boxes around masks (B, S, S): coordinates (B, 2, 2) and labels (B, 2) as the decoder takes them."""
-    size = masks.shape[-1]
+    size, count = masks.shape[-1], len(masks)
     corners = []
-    for mask in masks:
-        rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
-        corners.append([[int(columns[0]), int(rows[0])], [int(columns[-1]), int(rows[-1])]])
-    box = torch.tensor(corners, dtype=torch.float32, device=masks.device)  # (B, 2, 2)
+    for dim in (1, 2):  # columns, then rows: where each occupied run begins and ends
+        is_occupied = masks.any(dim).to(torch.uint8)
+        corners.append(torch.stack([is_occupied.argmax(1), size - 1 - is_occupied.flip(1).argmax(1)], dim=1))
+    box = torch.stack(corners, dim=2).float()  # (B, 2, 2)
     extent = (box[:, 1] - box[:, 0] + 1)[:, None]
-    looseness = 0.1 * torch.rand(len(masks), 1, 1, generator=generator)
-    noise = torch.randn(len(masks), 2, 2, generator=generator)
+    looseness = 0.1 * torch.rand(count, 1, 1, generator=generator)
+    noise = torch.randn(count, 2, 2, generator=generator)
     box = (box + (noise * looseness).to(box.device) * extent).clamp(0, size - 1)
-    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=masks.device).expand(len(masks), -1)
+    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=masks.device).expand(count, -1)
     return box, labels
 
 
 def draw_click(masks: torch.Tensor, generator: torch.Generator) -> Points:
     """Draw one click well inside every mask (B, S, S)."""
-    coordinates = []
-    for mask in masks:
-        depth = int(torch.randint(len(INTERIOR_PX), (), generator=generator))
-        places = _interior(mask, INTERIOR_PX[: depth + 1]).nonzero()
-        row, column = places[int(torch.randint(len(places), (), generator=generator))].tolist()
-        coordinates.append([[float(column), float(row)]])
-    labels = torch.ones(len(masks), 1, dtype=torch.int32, device=masks.device)
-    return torch.tensor(coordinates, device=masks.device), labels
+    interiors = _interiors(masks)  # (B, N, S, S)
+    depth = torch.randint(interiors.shape[1], (len(masks),), generator=generator).to(masks.device)
+    allowed = interiors[torch.arange(len(masks), device=masks.device), depth]
+    place = (noise_like(masks, generator) * allowed).flatten(1).argmax(1)
+    coordinates = torch.stack([place % masks.shape[-1], place // masks.shape[-1]], dim=1)[:, None].float()
+    return coordinates, torch.ones(len(masks), 1, dtype=torch.int32, device=masks.device)
 
 
 def draw_correction(points: Points, found: torch.Tensor, truth: torch.Tensor, generator: torch.Generator) -> Points:
@@ -112,8 +109,7 @@ def draw_correction(points: Points, found: torch.Tensor, truth: torch.Tensor, ge
     error = truth.float() - found.float()
     side = ERROR_PX[int(torch.randint(len(ERROR_PX), (), generator=generator))]
     density = F.avg_pool2d(error[:, None], side, stride=1, padding=side // 2)[:, 0].abs() * (error != 0)
-    noise = 0.05 * torch.rand(density.shape, generator=generator).to(density.device)
-    place = (density + noise * (error != 0)).flatten(1).argmax(1)
+    place = (density + 0.05 * noise_like(density, generator) * (error != 0)).flatten(1).argmax(1)
     row, column = place // error.shape[-1], place % error.shape[-1]
     label = torch.where(found.flatten(1).any(1) & (error.flatten(1).gather(1, place[:, None])[:, 0] < 0), 0, 1)
     is_right = (error == 0).flatten(1).all(1)  # nothing to correct: padding
@@ -122,11 +118,18 @@ def draw_correction(points: Points, found: torch.Tensor, truth: torch.Tensor, ge
     return coordinates, labels
 
 
-def _interior(mask: torch.Tensor, sides: tuple[int, ...]) -> torch.Tensor:
-    """Keep the middles of the squares of the largest of ``sides`` (ascending) that a mask (S, S) holds, else all."""
-    background = (~mask)[None, None].float()
-    for side in reversed(sides):
-        eroded = F.max_pool2d(background, side, stride=1, padding=side // 2)[0, 0] == 0
-        if bool(eroded.any()):
-            return eroded
-    return mask
+def noise_like(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Draw uniform numbers of a tensor's shape on its device, from a seed that the CPU's generator gives."""
+    own = torch.Generator(like.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    return torch.rand(like.shape, device=like.device, generator=own)
+
+
+def _interiors(masks: torch.Tensor) -> torch.Tensor:
+    """Where squares of each of the N INTERIOR_PX, or the largest that fit, lie inside masks (B, S, S): (B, N, S, S)."""
+    background = (~masks)[:, None].float()
+    interiors, smaller = [], masks
+    for side in INTERIOR_PX:
+        eroded = F.max_pool2d(background, side, stride=1, padding=side // 2)[:, 0] == 0
+        smaller = torch.where(eroded.flatten(1).any(1)[:, None, None], eroded, smaller)
+        interiors.append(smaller)
+    return torch.stack(interiors, dim=1)

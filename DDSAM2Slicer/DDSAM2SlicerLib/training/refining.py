@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from ..model import steps
-from ..model.prior import MaskPrior
+from ..model.prior import MaskPrior, Motion
 from ..model.refiner import Clues, MaskRefiner, trend_of
 from .objective import LossWeights, refined_loss
 from .prompts import Batch, Points, give_prompts
@@ -39,8 +39,8 @@ def follow_clips(
     given = steps.MASK_SCALE * batch.masks[:, :1].float() + steps.MASK_BIAS
     anchor = first[-1].detach() if first else given
     result, logits, trend, carried = Followed(first, []), anchor, None, anchor
-    for index in range(1, images.shape[1]):
-        moved = prior(logits.detach(), images[:, index - 1], images[:, index], trend, carried)
+    for index, motion in enumerate(register_clips(prior, images, batch.steps), start=1):
+        moved = prior(motion, logits.detach(), trend, carried)
         carried = moved.carried
         clues = Clues(images[:, index], step=batch.steps, anchor_image=images[:, 0], anchor_logits=anchor)
         if not hintless or torch.rand((), generator=generator).item() >= hintless:
@@ -51,12 +51,29 @@ def follow_clips(
     return result
 
 
+def register_clips(prior: MaskPrior, images: torch.Tensor, steps: torch.Tensor) -> list[Motion]:
+    """Motion to every frame but the first from the frame before it, found all at once.
+
+    Args:
+        prior: Finds it.
+        images: (B, T, 3, S, S) normalised clips.
+        steps: (B, 1, 1, 1) as in ``Batch``.
+    """
+    count, num_frames = images.shape[:2]
+    if num_frames == 1:
+        return []
+    steps = steps.repeat_interleave(num_frames - 1, dim=0)
+    found = prior.register(images[:, :-1].flatten(0, 1), images[:, 1:].flatten(0, 1), steps)
+    flow, image = (part.unflatten(0, (count, num_frames - 1)) for part in found)
+    return [Motion(flow[:, index], image[:, index]) for index in range(num_frames - 1)]
+
+
 def refiner_loss(
     refiner: MaskRefiner, prior: MaskPrior, batch: Batch, weights: LossWeights, generator: torch.Generator
 ) -> torch.Tensor:
     """Return the training loss of a batch of clips; a frame given as a mask is not scored."""
     result = follow_clips(refiner, prior, batch, generator, HINTLESS)
     targets = batch.masks.float()
-    losses = [refined_loss(logits, targets[:, 0, None], weights) for logits in result.first]
-    losses += [refined_loss(logits, targets[:, index, None], weights) for index, logits in enumerate(result.tracked, 1)]
-    return torch.stack(losses).mean()
+    wanted = [targets[:, 0]] * len(result.first) + list(targets[:, 1:].unbind(1))
+    answers = torch.cat([*result.first, *result.tracked])  # at once: on a GPU many small steps are slow
+    return refined_loss(answers, torch.cat(wanted)[:, None], weights)

@@ -11,6 +11,7 @@ from ..model import steps
 from ..model.refiner import Clues, trend_of
 from .objective import LossWeights, feature_loss, frame_loss, refined_loss
 from .prompts import Batch, Points, give_prompts
+from .refining import register_clips
 
 
 class Rollout(NamedTuple):
@@ -36,15 +37,18 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
     first = _prompt_frame(model, features, images[:, 0], batch, generator)
     result = Rollout(first, [], everything)
     anchor = first[-1].low_res.detach()
+    motions = (
+        [None] * (num_frames - 1) if model.mask_prior is None else register_clips(model.mask_prior, images, batch.steps)
+    )
     memories, trend, carried = [], None, anchor
-    for index in range(1, num_frames):
+    for index, motion in enumerate(motions, start=1):
         last = result.outputs[-1]
         is_from_points = batch.kind != "mask" and index == 1
         memories.append(steps.remember(model, features, last.high_res, last.object_score, last.pointer, is_from_points))
         features = _frame_features(everything, index, num_frames)
         moved = None
-        if model.mask_prior is not None:
-            moved = model.mask_prior(last.low_res.detach(), images[:, index - 1], images[:, index], trend, carried)
+        if motion is not None:
+            moved = model.mask_prior(motion, last.low_res.detach(), trend, carried)
             carried = moved.carried
         prior = None if moved is None else moved.logits
         embedding = _look_back(model, features, memories, index, num_frames)

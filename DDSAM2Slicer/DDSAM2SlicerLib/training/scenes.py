@@ -34,6 +34,8 @@ class Scene:
     """Labels that together are one organ: its wall, core, lesion; most real segmentations name such a whole."""
     alike: tuple[tuple[int, int], ...]
     """Pairs of labels that look the same: only a convention tells them apart, as the levels of one organ."""
+    air: int | None = None
+    """The label around the body, if its surface is seen."""
 
     @property
     def is_time(self) -> bool:
@@ -50,7 +52,8 @@ def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool) -> Scene
         _add_organ(draws, canvas)
     for _ in range(draws.integer(0, 3)):
         _add_vessel(draws, canvas)
-    return Scene(canvas.labels, canvas.count, num_tissues, points, step, tuple(canvas.wholes), tuple(canvas.alike))
+    air = _add_air(draws, canvas) if draws.chance(0.25) else None
+    return Scene(canvas.labels, canvas.count, num_tissues, points, step, tuple(canvas.wholes), tuple(canvas.alike), air)
 
 
 def _grid(size: int) -> torch.Tensor:
@@ -132,7 +135,16 @@ def _tissues(draws: Draws, points: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Fill the plane with tissues: argmax of smooth random functions, so neighbours touch."""
     count = draws.integer(2, 8)
     values = smooth_field(draws, count, draws.log_uniform(1.5, 9), points)
-    return _refine(values).argmax(0), count
+    return largest_of(_refine(values)), count
+
+
+def largest_of(values: torch.Tensor) -> torch.Tensor:
+    """Index of the largest of C functions (C, ...) at every place; much faster than ``argmax`` over the first axis."""
+    best, index = values[0], torch.zeros(values.shape[1:], dtype=torch.int64)
+    for number, one in enumerate(values[1:], start=1):
+        is_larger = one > best
+        best, index = torch.where(is_larger, one, best), index.masked_fill_(is_larger, number)
+    return index
 
 
 def _add_organ(draws: Draws, canvas: _Canvas) -> None:
@@ -140,12 +152,16 @@ def _add_organ(draws: Draws, canvas: _Canvas) -> None:
     first = canvas.count
     base = draws.log_uniform(0.07, 0.6)
     centre = draws.uniform_tensor(-0.75, 0.75, 3) * torch.tensor([1.0, 1.0, 0.4])
-    local, radius = _lobe(draws, canvas.points, centre, base)
+    points = canvas.points
+    if draws.chance(0.3):  # vertebrae, ribs, teeth, folds: the same again beside it, which may or may not be asked for
+        base = min(base, 0.3)
+        points = _repeat(draws, points, centre, base * draws.uniform(1.6, 3.2))
+    local, radius = _lobe(draws, points, centre, base)
     for _ in range(draws.choice((0, 0, 0, 1, 2, 3))):  # processes of a vertebra, lobes of a liver, horns of a ventricle
         beside = centre + base * draws.uniform(0.5, 1.3) * F.normalize(draws.normal(3), dim=0)
-        _, other = _lobe(draws, canvas.points, beside, base * draws.uniform(0.25, 0.8))
+        _, other = _lobe(draws, points, beside, base * draws.uniform(0.25, 0.8))
         radius = torch.minimum(radius, other)
-    bumps = smooth_field(draws, 1, draws.uniform(1.0, 3.0) / base, canvas.points)[0]
+    bumps = smooth_field(draws, 1, draws.uniform(1.0, 3.0) / base, points)[0]
     radius = radius * (1 + draws.uniform(0, 0.25) * bumps)
     canvas.paint(radius - 1)
     if draws.chance(0.45):  # wall: what was painted stays as the shell
@@ -164,6 +180,21 @@ def _lobe(draws: Draws, points: torch.Tensor, centre: torch.Tensor, base: float)
     """Coordinates (T, h, w, 3) in a turned ellipsoid of about radius ``base``, and their norm, 1 on its surface."""
     local = ((points - centre) @ rotation(draws)) / (base * torch.exp(draws.uniform(0.2, 0.8) * draws.normal(3)))
     return local, local.norm(dim=-1)
+
+
+def _repeat(draws: Draws, points: torch.Tensor, centre: torch.Tensor, distance: float) -> torch.Tensor:
+    """Fold space (T, h, w, 3) along a line through ``centre``: what lies there appears again at every ``distance``."""
+    direction = F.normalize(draws.normal(3) * torch.tensor([1.0, 1.0, 0.5]), dim=0)
+    farthest = draws.integer(1, 4)
+    number = (((points - centre) @ direction) / distance).round().clamp(-farthest, farthest)
+    return points - (number * distance)[..., None] * direction
+
+
+def _add_air(draws: Draws, canvas: _Canvas) -> int:
+    """Paint everything outside a large body; returns the label."""
+    _, radius = _lobe(draws, canvas.points, draws.uniform_tensor(-0.3, 0.3, 3), draws.uniform(0.8, 1.3))
+    canvas.paint(1 - radius)
+    return canvas.count - 1
 
 
 def _add_vessel(draws: Draws, canvas: _Canvas) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from sam2.modeling.sam2_base import SAM2Base
 
 from ..model.prior import MaskPrior
 from ..model.steps import MASK_BIAS, MASK_SCALE, normalise
-from .clips import Clip, ClipSettings, make_clips
-from .prompts import Batch, join_clips
-from .refining import follow_clips
+from .clips import ClipSettings
+from .data import scene_batches
+from .prompts import Batch
+from .refining import follow_clips, register_clips
 from .rollout import run_clips
 
 VALIDATION_SEED = 2**40
@@ -29,37 +31,31 @@ CALIBRATION_FRAMES = 16
 
 
 @lru_cache(maxsize=2)
-def validation_clips(settings: ClipSettings) -> tuple[Clip, ...]:
-    """Draw the fixed clips of a size."""
-    clips: list[Clip] = []
-    seed = VALIDATION_SEED
-    while len(clips) < NUM_CLIPS:
-        clips.extend(make_clips(seed, settings)[:1])
-        seed += 1
-    return tuple(clips)
+def validation_clips(settings: ClipSettings, num_workers: int = 0) -> Batch:
+    """Draw the fixed clips of a size, one of each scene, to be prompted by their masks."""
+    scenes = scene_batches(settings, VALIDATION_SEED, num_workers=num_workers)
+    firsts = [(scene.frames[:1], scene.masks[:1], scene.steps[:1]) for scene in islice(scenes, NUM_CLIPS)]
+    return Batch(*(torch.cat(parts) for parts in zip(*firsts, strict=True)), "mask")
 
 
 @torch.no_grad()
-def validate(
-    model: SAM2Base, settings: ClipSettings, folder: Path, step: int, is_alone: bool = False
-) -> dict[str, float]:
-    """Measure a model, or its refiner alone, on fixed clips, and write a sheet.
+def validate(model: SAM2Base, batch: Batch, folder: Path, step: int, is_alone: bool = False) -> dict[str, float]:
+    """Measure a model, or its refiner alone, on ``validation_clips``, and write a sheet.
 
     Returns:
         Mean Dice of tracked frames (``mask``; ``copy``: the first mask kept, ``moved``: moved with the image) and of
         prompted ones (``box``, ``click``, ``clicks``); ``empty``: share of the frames without the object that are so.
     """
     model.eval()
-    clips = validation_clips(settings)
-    batch = join_clips(clips, "mask")
     frames, masks = batch.frames, batch.masks
     device = next(model.parameters()).device
     figures = {"copy": _mean_dice(masks[:, :1].expand_as(masks)[:, 1:], masks[:, 1:])}
     if model.mask_prior is not None:
-        figures["moved"] = _mean_dice(_move_all(model.mask_prior, frames, masks), masks[:, 1:])
+        moved = _move_all(model.mask_prior, *(part.to(device) for part in (frames, masks, batch.steps))).cpu()
+        figures["moved"] = _mean_dice(moved, masks[:, 1:])
     for kind in KINDS:
-        batch = Batch(frames.to(device), masks.to(device), batch.steps.to(device), kind)
-        predicted = _predict(model, batch, is_alone).cpu()
+        asked = Batch(frames.to(device), masks.to(device), batch.steps.to(device), kind)
+        predicted = _predict(model, asked, is_alone).cpu()
         part = slice(1, None) if kind == "mask" else slice(0, 1)
         figures[kind] = _mean_dice(predicted[:, part], masks[:, part])
         if kind == "mask":
@@ -76,8 +72,7 @@ def choose_gain(model: SAM2Base, settings: ClipSettings) -> dict[float, float]:
     Training sees short clips, where a gain below one costs little; over many frames it lets masks fade.
     """
     model.eval()
-    clips = validation_clips(replace(settings, num_frames=CALIBRATION_FRAMES))
-    batch = join_clips(clips, "mask")
+    batch = validation_clips(replace(settings, num_frames=CALIBRATION_FRAMES))
     scores = {}
     for gain in GAINS:
         model.mask_prior.gain.fill_(gain)
@@ -97,12 +92,12 @@ def _predict(model: SAM2Base, batch: Batch, is_alone: bool) -> torch.Tensor:
     return torch.stack([start, *(logits[:, 0] > 0 for logits in tracked)], dim=1)
 
 
-def _move_all(prior: MaskPrior, frames: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+def _move_all(prior: MaskPrior, frames: torch.Tensor, masks: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     """Masks (B, T - 1, S, S) of frame 0 moved from frame to frame with the image and nothing else."""
     images = normalise(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
     logits, moved = MASK_SCALE * masks[:, :1].float() + MASK_BIAS, []
-    for index in range(1, frames.shape[1]):
-        logits = prior(logits, images[:, index - 1], images[:, index]).logits
+    for motion in register_clips(prior, images, steps):
+        logits = prior(motion, logits).logits
         moved.append(logits[:, 0] > 0)
     return torch.stack(moved, dim=1)
 

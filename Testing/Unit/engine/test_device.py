@@ -42,3 +42,12 @@ def test_precision_is_what_was_asked_for():
     assert wants_bf16(cpu, "bf16", 128)
     assert not wants_bf16(cpu, "fp32", 1024)
     assert not wants_bf16(cpu, "auto", 128)
+
+
+def test_a_graphics_card_computes_in_16_bits_only_where_that_is_faster(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    cuda = torch.device("cuda")
+    assert not wants_bf16(cuda, "auto", 512)
+    assert wants_bf16(cuda, "auto", 1024)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert not wants_bf16(cuda, "auto", 1024)

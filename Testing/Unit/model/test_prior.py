@@ -7,6 +7,7 @@ from DDSAM2SlicerLib.model.prior import PRIOR_LIMIT, MaskPrior, estimate_flow, w
 from DDSAM2SlicerLib.model.steps import to_grey
 
 SIZE = 128
+TIME, SLICES = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.03)
 
 
 def a_disc(column, row, radius=22.0):
@@ -17,6 +18,12 @@ def a_disc(column, row, radius=22.0):
     return image.expand(1, 3, -1, -1), (radius - distance)[None, None].clamp(-20, 20)
 
 
+def move(before, after, mask, step=SLICES, **others):
+    """The mask of one image (1, 3, S, S) moved to where the other shows it."""
+    prior = MaskPrior()
+    return prior(prior.register(before, after, step), mask, **others)
+
+
 def dice_of(logits, truth):
     one, other = logits > 0, truth > 0
     return float(2 * (one & other).sum() / (one.sum() + other.sum()))
@@ -25,28 +32,44 @@ def dice_of(logits, truth):
 def test_the_flow_of_a_shifted_disc_points_back_to_where_it_was():
     before, _ = a_disc(60, 64)
     after, mask = a_disc(66, 64)
-    flow = estimate_flow(after[:, :1], before[:, :1])  # after(p) looks like before(p + flow)
+    flow = estimate_flow(after[:, :1], before[:, :1], SLICES > 0)  # after(p) looks like before(p + flow)
     edge = torch.nn.functional.interpolate(mask, size=flow.shape[-2:], mode="area")[0, 0].abs() < 4
     assert float(flow[0, 0][edge].mean() * SIZE) < -2
     assert abs(float(flow[0, 1][edge].mean() * SIZE)) < 0.5
 
 
+def test_in_time_a_disc_that_jumps_by_two_thirds_of_its_width_is_still_followed():
+    before, mask_before = a_disc(48, 64, radius=18)
+    after, mask_after = a_disc(72, 64, radius=18)
+    assert dice_of(mask_before, mask_after) < 0.25
+    assert dice_of(move(before, after, mask_before, TIME).logits, mask_after) > 0.8
+
+
+def test_time_and_slices_may_share_a_batch():
+    before, _ = a_disc(48, 64, radius=18)
+    after, _ = a_disc(72, 64, radius=18)
+    both = MaskPrior().register(before.repeat(2, 1, 1, 1), after.repeat(2, 1, 1, 1), torch.cat([TIME, SLICES])).flow
+    alone = [MaskPrior().register(before, after, step).flow for step in (TIME, SLICES)]
+    assert torch.allclose(both, torch.cat(alone), atol=1e-5)
+    assert float((alone[0] - alone[1]).abs().max()) > 0.02
+
+
 def test_equal_images_do_not_move():
     image, _ = a_disc(60, 64)
-    assert float(estimate_flow(image[:, :1], image[:, :1]).abs().max()) < 1e-6
+    assert float(estimate_flow(image[:, :1], image[:, :1], TIME).abs().max()) < 1e-6
 
 
 @pytest.mark.parametrize(("column", "row"), [(67, 64), (60, 70), (55, 60)])
 def test_the_moved_mask_fits_better_than_the_copied_one(column, row):
     before, mask_before = a_disc(60, 64)
     after, mask_after = a_disc(column, row)
-    moved = MaskPrior()(mask_before, before, after)
+    moved = move(before, after, mask_before)
     assert dice_of(moved.logits, mask_after) > dice_of(mask_before, mask_after) + 0.03
 
 
 def test_priors_are_clamped_and_carry_no_gradient():
     image, mask = a_disc(60, 64)
-    moved = MaskPrior()((10 * mask).requires_grad_(), image, image)
+    moved = move(image, image, (10 * mask).requires_grad_())
     assert float(moved.logits.abs().max()) == PRIOR_LIMIT
     assert not moved.logits.requires_grad
 
@@ -54,7 +77,7 @@ def test_priors_are_clamped_and_carry_no_gradient():
 def test_the_image_moves_with_its_mask():
     before, mask = a_disc(60, 64)
     after, _ = a_disc(66, 64)
-    moved = MaskPrior()(mask, before, after)
+    moved = move(before, after, mask)
     grey_before, grey_after = to_grey(before, SIZE), to_grey(after, SIZE)
     assert float((moved.image - grey_after).abs().mean()) < 0.5 * float((grey_before - grey_after).abs().mean())
 
@@ -63,10 +86,10 @@ def test_the_image_moves_with_its_mask():
 def test_trend_and_carried_mask_move_with_the_mask(companion):
     before, mask = a_disc(60, 64)
     after, mask_after = a_disc(66, 64)
-    moved = MaskPrior()(mask, before, after, **{companion: torch.sign(mask)})
+    moved = move(before, after, mask, **{companion: torch.sign(mask)})
     found = getattr(moved, companion)
     assert dice_of(found, mask_after) == pytest.approx(dice_of(moved.logits, mask_after), abs=0.02)
-    assert getattr(MaskPrior()(mask, before, after), companion) is None
+    assert getattr(move(before, after, mask), companion) is None
 
 
 def test_warping_by_a_tenth_of_the_side_moves_by_a_tenth():

@@ -1,16 +1,17 @@
 """Generated clips: reproducible, cut around a visible object, varied without losing it."""
 
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
 
-from DDSAM2SlicerLib.training.appearance import _average_neighbours
+from DDSAM2SlicerLib.training.appearance import _average_neighbours, _tissue_image
 from DDSAM2SlicerLib.training.clips import MIN_PROMPT_PX, ClipSettings, make_clips
 from DDSAM2SlicerLib.training.config import Stage
-from DDSAM2SlicerLib.training.data import Pool, vary
+from DDSAM2SlicerLib.training.data import Pool, scene_batches
 from DDSAM2SlicerLib.training.fields import Draws
-from DDSAM2SlicerLib.training.scenes import make_scene
+from DDSAM2SlicerLib.training.scenes import _repeat, make_scene
 
 SMALL = ClipSettings(num_frames=3, size=64, scene_size=64, min_object_px=30)
 
@@ -70,18 +71,52 @@ def test_a_scene_has_labels_at_every_frame_and_no_label_beyond_its_count():
     assert int(scene.labels.max()) < scene.num_labels
 
 
-def test_variation_turns_frames_and_masks_together(some_clips):
-    generator = torch.Generator().manual_seed(0)
-    clip = some_clips[0]
-    varied = [vary(clip, generator) for _ in range(8)]
-    for other in varied:
-        assert sorted(other.masks.sum(dim=(1, 2)).tolist()) == sorted(clip.masks.sum(dim=(1, 2)).tolist())
-    assert any(not torch.equal(other.masks, clip.masks) for other in varied)
-
-
 def test_image_batches_hold_single_frames_that_show_their_object():
     stage = Stage("s", steps=1, clips_per_step=2, fresh_per_step=1, pool=8, image_share=1.0, clip=SMALL)
     batch = Pool(stage, seed=3, first_scene=0, num_workers=0).draw()
     assert batch.frames.shape == (6, 1, 64, 64)
     assert batch.kind in stage.image_prompts
     assert int(batch.masks.sum(dim=(1, 2, 3)).min()) >= MIN_PROMPT_PX
+    fewer = Pool(replace(stage, images_per_step=5), seed=3, first_scene=0, num_workers=0).draw()
+    assert len(fewer.frames) == len(fewer.steps) == 5
+
+
+def test_a_pool_takes_new_clips_in_and_forgets_the_oldest():
+    stage = Stage("s", steps=1, clips_per_step=2, fresh_per_step=3, pool=8, clip=SMALL)
+    pool = Pool(stage, seed=3, first_scene=0, num_workers=0)
+    pool.draw()
+    early = pool._taken
+    for _ in range(4):
+        pool.draw()
+    assert pool._taken >= early + 12 > stage.pool
+    assert len(pool._frames) == 8
+    assert int(pool._masks[:, 0].sum(dim=(1, 2)).min()) >= MIN_PROMPT_PX
+
+
+def test_scenes_are_the_same_however_many_processes_draw_them():
+    alone, together = (
+        [batch.frames for batch in islice(scene_batches(SMALL, seed=5, num_workers=count), 4)] for count in (0, 2)
+    )
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_organs_that_repeat_lie_at_equal_distances():
+    points = torch.zeros(1, 1, 200, 3)
+    points[..., 0] = torch.linspace(-1, 1, 200)
+    folded = _repeat(Draws(2), points, torch.zeros(3), 0.2)
+    assert float(folded.norm(dim=-1).min()) < 0.02
+    direction = (points - folded)[0, 0, 0] / (points - folded)[0, 0, 0].norm()
+    numbers = ((points - folded) @ direction / 0.2).flatten()
+    assert torch.allclose(numbers, numbers.round(), atol=1e-4)
+    assert len(numbers.round().unique()) > 2
+
+
+def test_air_around_a_body_is_the_darkest_and_has_no_texture():
+    draws = Draws(0)
+    scene = next(
+        scene for scene in (make_scene(draws, 2, 64, is_time=False) for _ in range(40)) if scene.air is not None
+    )
+    image = _tissue_image(draws, scene, "ct")
+    is_air = scene.labels == scene.air
+    assert float(image[is_air].std()) < 1e-5
+    assert float(image[is_air].mean()) <= float(image[~is_air].mean())

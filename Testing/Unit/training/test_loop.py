@@ -1,6 +1,7 @@
 """The training loop: recipes are validated, runs resume to the step, learning happens."""
 
 import csv
+import math
 from dataclasses import replace
 from importlib.resources import files
 
@@ -14,7 +15,7 @@ from DDSAM2SlicerLib.model.checkpoint import load_model, save_checkpoint
 from DDSAM2SlicerLib.training import validation
 from DDSAM2SlicerLib.training.config import Stage, load_recipe
 from DDSAM2SlicerLib.training.export import export_average
-from DDSAM2SlicerLib.training.loop import Trainer, decay_groups, learning_rate
+from DDSAM2SlicerLib.training.loop import Trainer, decay_groups, is_over, learning_rate
 
 pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric (extra 'training')")
 
@@ -60,6 +61,29 @@ def test_a_run_stops_saves_and_goes_on_at_the_same_step(a_recipe, tmp_path, monk
     export_average(a_recipe(3), tmp_path / "run", tmp_path / "model.safetensors")
     assert (tmp_path / "model.safetensors").stat().st_size < 12e6
     assert load_model(tmp_path / "model.safetensors").ddsam2_spec.refiner
+
+
+def test_a_stage_ends_when_its_minutes_are_over_and_the_next_one_begins(tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "NUM_CLIPS", 1)
+    text = RECIPE.format(steps=100000, more="[every_stage]\nminutes = 0.00001")
+    second = text[text.index("[[stage]]") :].replace('"tiny"', '"second"')
+    (tmp_path / "recipe.toml").write_text(text + second, encoding="utf-8")
+    trainer = Trainer(load_recipe(tmp_path / "recipe.toml"), tmp_path / "run", num_workers=0, accelerator="cpu")
+    trainer.run()
+    assert (trainer.step, trainer.stage, trainer.stage_step) == (2, 1, 1)
+    assert [row["stage"] for row in csv.DictReader((tmp_path / "run" / "log.csv").open())] == ["tiny", "second"]
+    with pytest.raises(SettingsError, match="run on one device"):
+        Trainer(load_recipe(tmp_path / "recipe.toml"), tmp_path / "other", accelerator="cpu", devices=2)
+
+
+def test_a_step_whose_gradient_overflows_changes_nothing(a_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(validation, "NUM_CLIPS", 1)
+    trainer = Trainer(a_recipe(1), tmp_path / "run", num_workers=0, accelerator="cpu")
+    monkeypatch.setattr(trainer, "objective", lambda *_: sum(p.sum() for p in trainer.model.parameters()) * math.inf)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.run()
+    assert trainer.step == 1
+    assert all(torch.equal(before[name], value) for name, value in trainer.model.state_dict().items())
 
 
 def test_a_run_starts_from_exported_weights_in_sixteen_bits(a_recipe, tmp_path, monkeypatch):
@@ -127,12 +151,19 @@ def test_the_gain_of_the_prior_does_not_decay_by_itself():
     assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
 
 
+def test_every_committed_recipe_can_be_read():
+    folder = files("DDSAM2SlicerLib.training") / "recipes"
+    recipes = {path.name: load_recipe(path) for path in folder.iterdir() if path.suffix == ".toml"}
+    assert {"nano_network.toml", "nano.toml"} <= set(recipes)
+    assert all(recipe.architecture in ARCHITECTURES for recipe in recipes.values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["nano_network.toml", "nano.toml"])
 def test_two_hundred_steps_of_a_committed_recipe_lower_the_loss(tmp_path, monkeypatch, name):
     monkeypatch.setattr(validation, "NUM_CLIPS", 2)
     recipe = load_recipe(files("DDSAM2SlicerLib.training") / "recipes" / name)
-    stage = replace(recipe.stages[0], steps=200, pool=200, warmup=20)
+    stage = replace(recipe.stages[0], steps=200, minutes=0.0, pool=200, warmup=20)
     trainer = Trainer(replace(recipe, stages=(stage,), start=""), tmp_path / "run", num_workers=0, accelerator="cpu")
     boxes, step = [], trainer._train_step  # one kind of prompt: the kinds differ more than a few steps matter
 
@@ -164,6 +195,8 @@ def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
             r"Unknown training settings \['wormup'\] for Stage",
         ),
         (RECIPE.format(steps=0, more=""), "must be at least 1"),
+        (RECIPE.format(steps=1, more="").replace("pool", "minutes = -1\npool"), "must not be negative"),
+        (RECIPE.format(steps=1, more='trains = "network"') + "alone = true\n", "accept all or refiner"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_is_refused(tmp_path, text, sentence):
@@ -179,3 +212,14 @@ def test_the_learning_rate_warms_up_and_ends_low():
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[-1] < 0.11
+
+
+def test_the_learning_rate_follows_the_clock_where_that_is_further():
+    stage = Stage("s", steps=100, minutes=1, warmup=10, learning_rate=1.0, final_learning_rate=0.1)
+    assert learning_rate(stage, 10, seconds=30.0) == pytest.approx(0.55)
+    assert learning_rate(stage, 99, seconds=0.0) < 0.11
+    assert learning_rate(stage, 10, seconds=70.0) == pytest.approx(0.1)
+    assert is_over(stage, 10, 60.0)
+    assert is_over(stage, 100, 1.0)
+    assert not is_over(stage, 99, 59.0)
+    assert not is_over(replace(stage, minutes=0.0), 99, 1e9)
