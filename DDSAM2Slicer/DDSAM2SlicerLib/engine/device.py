@@ -11,7 +11,7 @@ from ..core.errors import DeviceError
 
 ACCEPTED = "auto, cpu, cuda, cuda:<number> or mps"
 BF16_MIN_INPUT_PX = {"cpu": 256, "cuda": 1024}
-"""Below these input sides converting numbers costs more than shorter ones gain (on an H100 twice the time at 512)."""
+"""Below these input sides converting numbers costs more than shorter ones gain (H100, 512: up to twice the time)."""
 
 
 def pick_device(name: str = "auto") -> torch.device:

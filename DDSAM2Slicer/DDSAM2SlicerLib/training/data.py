@@ -15,6 +15,7 @@ from .variation import vary
 SEED_STRIDE = 1_000_003
 """Distance between the seeds of two scenes, so that streams of different recipes do not overlap by accident."""
 NO_END = 2**31
+"""More scenes than any training draws."""
 FIRST_CLIPS = 1000
 """Training begins when a quarter of the pool is there, or this many clips."""
 

@@ -24,6 +24,8 @@ INVERTED, RECOLOURED, NOISY = 0.15, 0.15, 0.3
 NUM_KNOTS = 6
 NOISE = 14.0
 """Largest standard deviation of added noise, in grey levels."""
+UNIFORM_SPREAD = 12**-0.5
+"""Standard deviation of numbers that are uniform in [0, 1)."""
 MAY_REVERSE = 0.9
 """A clip that tapers is not played backwards: it is to begin where the object is largest."""
 
@@ -83,7 +85,7 @@ def _move(batch: Batch, generator: torch.Generator) -> Batch:
 
 
 def _retone(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Give every clip tones of its own: gamma, inversion, any smooth curve, noise."""
+    """Give every clip of (B, T, S, S) uint8 tones of its own: gamma, inversion, any smooth curve, noise."""
     count = len(frames)
     draws = torch.rand(5, count, 1, generator=generator)
     tones = torch.linspace(0, 1, 256) ** (2.0 ** (draws[0] - 0.5))
@@ -93,5 +95,5 @@ def _retone(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     tones = torch.where(draws[2] < RECOLOURED, curve, tones).to(frames.device)
     toned = 255 * tones.gather(1, frames.flatten(1).long()).view_as(frames)
     strength = (NOISE * draws[3] * (draws[4] < NOISY)).to(frames.device).view(-1, 1, 1, 1)
-    toned = toned + strength * 3.46 * (noise_like(toned, generator) - 0.5)  # uniform noise of unit spread
+    toned = toned + strength / UNIFORM_SPREAD * (noise_like(toned, generator) - 0.5)
     return toned.clamp(0, 255).round().to(torch.uint8)
