@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from .appearance import render
+from .atlas import find_label_maps
 from .fields import Draws
 from .scenes import Scene, make_scene
 
@@ -41,6 +42,9 @@ class ClipSettings:
     """Share of the samples through slices that begin where the object is largest, as users mostly prompt it."""
     lasting_skipped: float = 0.5
     """Share of the objects through slices that are left out because they hardly taper; in real stacks most do."""
+    label_maps: str = ""
+    """Folder of label maps that lend their shapes to ``label_map_share`` of the scenes; empty = none."""
+    label_map_share: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +61,10 @@ def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
     """Draw one scene and cut up to ``crops_per_scene`` samples from it; the same seed gives the same samples."""
     draws = Draws(seed)
     is_time = draws.chance(settings.time_share)
-    scene = make_scene(draws, (1 if is_time else 2) * settings.num_frames, settings.scene_size, is_time)
+    label_map = None
+    if settings.label_maps and draws.chance(settings.label_map_share):
+        label_map = draws.choice(find_label_maps(settings.label_maps))
+    scene = make_scene(draws, (1 if is_time else 2) * settings.num_frames, settings.scene_size, is_time, label_map)
     image = render(draws, scene)
     clips = []
     for _ in range(settings.crops_per_scene):

@@ -18,6 +18,8 @@ NUM_CORRECTIONS = 2
 ROUGHNESS = 0.07
 """Rough masks are bent by a smooth displacement of up to about this share of the frame's side."""
 ROUGH_LOGIT = 8.0
+TIGHT = 0.5
+"""Share of the boxes that fit exactly."""
 ERROR_PX = (9, 25)
 """Errors are averaged over squares of one of these sides before one is clicked: large ones come first."""
 INTERIOR_PX = (9, 17, 33)
@@ -87,7 +89,8 @@ def draw_box(masks: torch.Tensor, generator: torch.Generator) -> Points:
         corners.append(torch.stack([is_occupied.argmax(1), size - 1 - is_occupied.flip(1).argmax(1)], dim=1))
     box = torch.stack(corners, dim=2).float()  # (B, 2, 2)
     extent = (box[:, 1] - box[:, 0] + 1)[:, None]
-    looseness = 0.1 * torch.rand(count, 1, 1, generator=generator)
+    is_loose = torch.rand(count, 1, 1, generator=generator) >= TIGHT
+    looseness = 0.1 * torch.rand(count, 1, 1, generator=generator) * is_loose
     noise = torch.randn(count, 2, 2, generator=generator)
     box = (box + (noise * looseness).to(box.device) * extent).clamp(0, size - 1)
     labels = torch.tensor([[2, 3]], dtype=torch.int32, device=masks.device).expand(count, -1)

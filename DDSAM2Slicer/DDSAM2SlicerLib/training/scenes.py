@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
+from .atlas import view_label_map
 from .fields import Draws, rotation, smooth_field
 
 COARSE = 2
@@ -43,16 +45,21 @@ class Scene:
         return self.step == 0
 
 
-def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool) -> Scene:
-    """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through slices or time."""
+def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_map: Path | None = None) -> Scene:
+    """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through slices or time.
+
+    The anatomy is invented, or that of a label map with little added.
+    """
     points, step = (_time_path(draws, num_frames, size), 0.0) if is_time else _slice_path(draws, num_frames, size)
     labels, num_tissues = _tissues(draws, points)
     canvas = _Canvas(labels, num_tissues, points)
-    for _ in range(draws.integer(1, 6)):
+    air = None if label_map is None else _add_label_map(draws, canvas, label_map)
+    for _ in range(draws.integer(1, 6) if label_map is None else draws.choice((0, 0, 1))):
         _add_organ(draws, canvas)
-    for _ in range(draws.integer(0, 3)):
+    for _ in range(draws.integer(0, 3) if label_map is None else draws.choice((0, 0, 1))):
         _add_vessel(draws, canvas)
-    air = _add_air(draws, canvas) if draws.chance(0.25) else None
+    if label_map is None and draws.chance(0.25):
+        air = _add_air(draws, canvas)
     return Scene(canvas.labels, canvas.count, num_tissues, points, step, tuple(canvas.wholes), tuple(canvas.alike), air)
 
 
@@ -145,6 +152,27 @@ def largest_of(values: torch.Tensor) -> torch.Tensor:
         is_larger = one > best
         best, index = torch.where(is_larger, one, best), index.masked_fill_(is_larger, number)
     return index
+
+
+def _add_label_map(draws: Draws, canvas: _Canvas, path: Path) -> int | None:
+    """Lay the structures of a label map over the tissues; returns the label of air if that is what is left."""
+    labels, aimed_at = view_label_map(draws, path, canvas.points, canvas.labels.shape[-1])
+    air = None
+    if draws.chance(0.4):
+        canvas.labels, air = torch.full_like(canvas.labels, canvas.count), canvas.count
+        canvas.count += 1
+    present, index = labels.unique(return_inverse=True)
+    first = canvas.count - int(present[0] == 0)
+    canvas.labels = torch.where(labels > 0, first + index, canvas.labels)
+    canvas.count = first + len(present)
+    own = first + int(torch.searchsorted(present, aimed_at))
+    canvas.wholes.append((own,))
+    if draws.chance(0.35):  # one part of it is named apart from the other, though both look the same
+        ahead = _refine((canvas.points @ draws.normal(3) - draws.uniform(-0.2, 0.2))[None])[0] > 0
+        canvas.labels = torch.where((canvas.labels == own) & ahead, canvas.count, canvas.labels)
+        canvas.alike.append((own, canvas.count))
+        canvas.count += 1
+    return air
 
 
 def _add_organ(draws: Draws, canvas: _Canvas) -> None:
