@@ -115,8 +115,8 @@ class Recipe:
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; see ``recipes/nano.toml``.
 
-    What ``[every_stage]`` says holds in every ``[[stage]]`` that does not say otherwise. A relative ``start`` is looked
-    for beside the recipe.
+    What ``[every_stage]`` says holds in every ``[[stage]]`` that does not say otherwise. A relative ``start`` and relative
+    ``label_maps`` are looked for beside the recipe.
 
     Raises:
         SettingsError: If the file is not TOML or holds unknown settings.
@@ -127,7 +127,7 @@ def load_recipe(path: Path) -> Recipe:
         msg = f"Training recipe {path} cannot be read: {error}."
         raise SettingsError(msg) from error
     shared = values.pop("every_stage", {})
-    stages = tuple(_read_stage({**shared, **stage}) for stage in values.pop("stage", []))
+    stages = tuple(_read_stage({**shared, **stage}, path.parent) for stage in values.pop("stage", []))
     if not stages:
         msg = f"Training recipe {path} has no [[stage]]; give at least one."
         raise SettingsError(msg)
@@ -136,10 +136,15 @@ def load_recipe(path: Path) -> Recipe:
     return _build(Recipe, {**values, "stages": stages})
 
 
-def _read_stage(values: dict) -> Stage:
-    """Build a stage with its nested tables."""
+def _read_stage(values: dict, folder: Path) -> Stage:
+    """Build a stage with its nested tables; ``folder`` is that of the recipe."""
     nested = {"clip": ClipSettings, "loss": LossWeights}
-    return _build(Stage, {key: _build(nested[key], value) if key in nested else value for key, value in values.items()})
+    stage = _build(
+        Stage, {key: _build(nested[key], value) if key in nested else value for key, value in values.items()}
+    )
+    if not stage.clip.label_maps:
+        return stage
+    return replace(stage, clip=replace(stage.clip, label_maps=str(folder / stage.clip.label_maps)))
 
 
 def _build(kind: type, values: dict) -> object:

@@ -40,12 +40,22 @@ def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int |
     is_prior_final = model.mask_prior is not None and model.refiner is None  # a refiner was trained with its gain
     gains = choose_gain(model, recipe.stages[-1].clip) if is_prior_final else {}
     LOG.info("mean Dice by gain of the mask prior, on generated clips: %s", gains)
+    has_label_maps = any(stage.clip.label_maps for stage in recipe.stages)
     metadata = {
-        "recipe": {**recipe.to_dict(), "start": Path(recipe.start).name},
+        "recipe": _without_folders(recipe),
         "steps": state["step"],
-        "data": "generated clips only",
+        "data": "generated clips only" + (", partly in the shapes of label maps" if has_label_maps else ""),
         "prior_gains": gains,
         "licence": LICENCE,
     }
     save_checkpoint(model, output, metadata, half=True)
     LOG.info("step %d written to %s (%.1f MB)", state["step"], output, output.stat().st_size / 1e6)
+
+
+def _without_folders(recipe: Recipe) -> dict:
+    """A recipe as plain JSON types that says nothing of the machine it was run on."""
+    values = recipe.to_dict()
+    values["start"] = Path(recipe.start).name
+    for stage in values["stages"]:
+        stage["clip"]["label_maps"] = Path(stage["clip"]["label_maps"]).name
+    return values

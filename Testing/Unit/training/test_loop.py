@@ -122,7 +122,7 @@ def test_what_every_stage_shares_is_written_once(tmp_path):
         seed = 1
         [every_stage]
         steps = 5
-        clip = { num_frames = 3 }
+        clip = { num_frames = 3, label_maps = "maps" }
         [[stage]]
         name = "first"
         [[stage]]
@@ -134,6 +134,7 @@ def test_what_every_stage_shares_is_written_once(tmp_path):
     assert (first.steps, second.steps) == (5, 7)
     assert first.clip == second.clip
     assert first.clip.num_frames == 3
+    assert first.clip.label_maps == str(tmp_path / "maps")  # beside the recipe
 
 
 def test_weights_of_another_network_cannot_start_a_recipe(a_recipe, tmp_path):
@@ -178,6 +179,19 @@ def test_two_hundred_steps_of_a_committed_recipe_lower_the_loss(tmp_path, monkey
     assert trainer.step == 200
     third = len(boxes) // 3
     assert np.mean(boxes[-third:]) < 0.95 * np.mean(boxes[:third])
+
+
+def test_an_exported_file_tells_its_recipe_but_no_folder(a_recipe, tmp_path):
+    recipe = a_recipe(1, 'start = "start.safetensors"')
+    stage = replace(recipe.stages[0], clip=replace(recipe.stages[0].clip, label_maps=str(tmp_path / "maps")))
+    recipe = replace(recipe, stages=(stage,))
+    average = build_model(recipe.spec).state_dict()
+    (tmp_path / "run").mkdir()
+    torch.save({"stage": 0, "step": 1, "average": average}, tmp_path / "run" / "checkpoint.pt")
+    export_average(recipe, tmp_path / "run", tmp_path / "model.safetensors")
+    header = (tmp_path / "model.safetensors").read_bytes()[:20_000].decode("utf-8", "ignore")
+    assert "label maps" in header
+    assert str(tmp_path) not in header
 
 
 def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
