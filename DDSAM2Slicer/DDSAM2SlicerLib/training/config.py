@@ -115,8 +115,8 @@ class Recipe:
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; see ``recipes/nano.toml``.
 
-    What ``[every_stage]`` says holds in every ``[[stage]]`` that does not say otherwise. ``start`` and ``label_maps``, if
-    relative, are looked for beside the recipe.
+    What ``[every_stage]`` says holds in every ``[[stage]]`` that does not say otherwise. The paths ``start`` and
+    ``label_maps`` begin at the recipe's folder.
 
     Raises:
         SettingsError: If the file is not TOML or holds unknown settings.
