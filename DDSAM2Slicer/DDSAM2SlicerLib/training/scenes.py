@@ -167,8 +167,8 @@ def _add_label_map(draws: Draws, canvas: _Canvas, path: Path) -> int | None:
     canvas.count = first + len(present)
     own = first + int(torch.searchsorted(present, aimed_at))
     canvas.wholes.append((own,))
-    if draws.chance(0.35):  # one part of it is named apart from the other, though both look the same
-        ahead = _refine((canvas.points @ draws.normal(3) - draws.uniform(-0.2, 0.2))[None])[0] > 0
+    if draws.chance(0.5):  # one part of it is named apart from the other, though both look the same
+        ahead = _refine(_dividing_plane(draws, canvas.points / 0.3)[None])[0] > 0
         canvas.labels = torch.where((canvas.labels == own) & ahead, canvas.count, canvas.labels)
         canvas.alike.append((own, canvas.count))
         canvas.count += 1
@@ -200,8 +200,18 @@ def _add_organ(draws: Draws, canvas: _Canvas) -> None:
     if draws.chance(0.5):  # two parts that touch, mostly divided by a convention only
         if draws.chance(0.7):
             canvas.alike.append((canvas.count, canvas.count - 1))
-        canvas.paint(torch.maximum(radius - 1, local[..., draws.integer(0, 2)] - draws.uniform(-0.4, 0.4)))
+        canvas.paint(torch.maximum(radius - 1, _dividing_plane(draws, (points - centre) / base)))
     canvas.close_whole(first)
+
+
+def _dividing_plane(draws: Draws, points: torch.Tensor) -> torch.Tensor:
+    """Draw a function (T, h, w) that changes its sign at a plane near the origin of ``points``.
+
+    Mostly the plane stands upright on the slices: where one half of an organ ends is a matter of convention, and
+    conventions follow the axes of the body, as slices do.
+    """
+    upright = torch.tensor([1.0, 1.0, 0.0 if draws.chance(0.6) else 1.0])
+    return points @ F.normalize(draws.normal(3) * upright, dim=0) - draws.uniform(-0.4, 0.4)
 
 
 def _lobe(draws: Draws, points: torch.Tensor, centre: torch.Tensor, base: float) -> tuple[torch.Tensor, torch.Tensor]:
