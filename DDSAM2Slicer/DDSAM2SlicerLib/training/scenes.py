@@ -52,7 +52,7 @@ def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_ma
     """
     points, step = (_time_path(draws, num_frames, size), 0.0) if is_time else _slice_path(draws, num_frames, size)
     labels, num_tissues = _tissues(draws, points)
-    canvas = _Canvas(labels, num_tissues, points)
+    canvas = _Canvas(labels, num_tissues, points, points if is_time else _grid(size // COARSE)[None])
     air = None if label_map is None else _add_label_map(draws, canvas, label_map)
     for _ in range(draws.integer(1, 6) if label_map is None else draws.choice((0, 0, 1))):
         _add_organ(draws, canvas)
@@ -115,8 +115,9 @@ def _time_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
 class _Canvas:
     """Label map that shapes are painted on, one new label at a time."""
 
-    def __init__(self, labels: torch.Tensor, count: int, points: torch.Tensor) -> None:
-        self.labels, self.count, self.points = labels, count, points
+    def __init__(self, labels: torch.Tensor, count: int, points: torch.Tensor, straight: torch.Tensor) -> None:
+        """Start with ``count`` labels; ``straight`` are the points that planes upright on the slices are drawn in."""
+        self.labels, self.count, self.points, self.straight = labels, count, points, straight
         self.wholes: list[tuple[int, ...]] = []
         self.alike: list[tuple[int, int]] = []
 
@@ -168,7 +169,7 @@ def _add_label_map(draws: Draws, canvas: _Canvas, path: Path) -> int | None:
     own = first + int(torch.searchsorted(present, aimed_at))
     canvas.wholes.append((own,))
     if draws.chance(0.5):  # one part of it is named apart from the other, though both look the same
-        ahead = _refine(_dividing_plane(draws, canvas.points / 0.3)[None])[0] > 0
+        ahead = _refine(_dividing_plane(draws, canvas, torch.zeros(3), 0.3)[None])[0] > 0
         canvas.labels = torch.where((canvas.labels == own) & ahead, canvas.count, canvas.labels)
         canvas.alike.append((own, canvas.count))
         canvas.count += 1
@@ -200,18 +201,22 @@ def _add_organ(draws: Draws, canvas: _Canvas) -> None:
     if draws.chance(0.5):  # two parts that touch, mostly divided by a convention only
         if draws.chance(0.7):
             canvas.alike.append((canvas.count, canvas.count - 1))
-        canvas.paint(torch.maximum(radius - 1, _dividing_plane(draws, (points - centre) / base)))
+        canvas.paint(torch.maximum(radius - 1, _dividing_plane(draws, canvas, centre, base)))
     canvas.close_whole(first)
 
 
-def _dividing_plane(draws: Draws, points: torch.Tensor) -> torch.Tensor:
-    """Draw a function (T, h, w) that changes its sign at a plane near the origin of ``points``.
+def _dividing_plane(draws: Draws, canvas: _Canvas, centre: torch.Tensor, base: float) -> torch.Tensor:
+    """Draw a function (T or 1, h, w) that changes its sign at a plane near ``centre``, within about half of ``base``.
 
-    Mostly the plane stands upright on the slices: where one half of an organ ends is a matter of convention, and
-    conventions follow the axes of the body, as slices do.
+    Where one half of an organ ends is a matter of convention, and conventions follow the axes of the body, as slices
+    do: mostly the plane stands upright on the slices, often along a side of the image.
     """
-    upright = torch.tensor([1.0, 1.0, 0.0 if draws.chance(0.6) else 1.0])
-    return points @ F.normalize(draws.normal(3) * upright, dim=0) - draws.uniform(-0.4, 0.4)
+    is_upright = draws.chance(0.6)
+    direction = F.normalize(draws.normal(3) * torch.tensor([1.0, 1.0, 0.0 if is_upright else 1.0]), dim=0)
+    if is_upright and draws.chance(0.6):
+        direction = torch.eye(3)[draws.integer(0, 1)]
+    places = canvas.straight if is_upright else canvas.points
+    return ((places - centre) / base) @ direction - draws.uniform(-0.4, 0.4)
 
 
 def _lobe(draws: Draws, points: torch.Tensor, centre: torch.Tensor, base: float) -> tuple[torch.Tensor, torch.Tensor]:
