@@ -38,11 +38,15 @@ class LabelMap(NamedTuple):
 
 
 class View(NamedTuple):
-    """Where a scene lies in a label map."""
+    """A structure of a label map, and from where it is looked at."""
 
+    label_map: LabelMap
+    label: int
     middle: torch.Tensor  # (3,) x, y, z in voxels
     half_side: torch.Tensor  # () in mm
     turn: torch.Tensor  # (3, 3) rows: the scene's axes; columns: the volume's
+    depth: float
+    """Half the structure's length across the scene's slices, in half sides."""
 
 
 @lru_cache
@@ -88,47 +92,42 @@ def load_label_map(path: Path) -> LabelMap:
     return LabelMap(torch.from_numpy(values), torch.tensor(image.GetSpacing()), boxes)
 
 
-def view_label_map(draws: Draws, path: Path, points: torch.Tensor, size: int) -> tuple[torch.Tensor, int]:
-    """Look at a structure of a label map, as closely as it is large.
-
-    Args:
-        draws: Source of randomness.
-        path: The label map's file.
-        points: (T, h, w, 3) where each coarse pixel lies in the scene.
-        size: Width of the frames in pixels.
-
-    Returns:
-        Labels (T, size, size), int64, 0 where nothing has a name; and the label that was aimed at.
-    """
+def aim(draws: Draws, path: Path) -> View:
+    """Choose a structure of a label map, and how closely and from where to look at it."""
     label_map = load_label_map(path)
     label = draws.choice(tuple(label_map.boxes))
-    view = _aim(draws, label_map, label)
-    bend = smooth_field(draws, 3, draws.uniform(1, 4), points).permute(1, 2, 3, 0)
-    bent = points + draws.uniform(0, 0.08) * bend  # no two patients have the same shape
-    places = view.middle + view.half_side * (bent @ view.turn) / label_map.spacing
-    places = F.interpolate(places.permute(0, 3, 1, 2), size=(size, size), mode="bilinear", align_corners=False)
-    pixels_per_voxel = size * label_map.spacing.max() / (2 * view.half_side)
-    look_up = interpolated_labels if pixels_per_voxel > SMOOTH_ABOVE else nearest_labels
-    return look_up(label_map.values, places.permute(0, 2, 3, 1)), label
-
-
-def _aim(draws: Draws, label_map: LabelMap, label: int) -> View:
-    """Choose from where and how closely to look at a structure."""
     box = label_map.boxes[label]
     inside = (label_map.values[box] == label).nonzero()
     somewhere = inside[draws.integer(0, len(inside) - 1)].flip(0).float()  # x, y, z from here on
-    corner, shape = (
-        torch.tensor([value(side) for side in reversed(box)])
-        for value in (lambda side: side.start, lambda side: side.stop - side.start)
-    )
+    corner = torch.tensor([side.start for side in reversed(box)])
+    shape = torch.tensor([side.stop - side.start for side in reversed(box)])
     middle = corner + torch.lerp(somewhere, shape / 2, draws.uniform(0, 1))
     turn = torch.eye(3)[torch.randperm(3, generator=draws.generator)]
-    extent = (turn @ (shape * label_map.spacing))[:2].max()  # in the plane
+    width, height, depth = turn @ (shape * label_map.spacing)
     volume = torch.tensor(label_map.values.shape).flip(0) * label_map.spacing
-    side = torch.minimum(extent * draws.log_uniform(1.3, 5), volume.max())
+    side = torch.minimum(torch.maximum(width, height) * draws.log_uniform(1.3, 5), volume.max())
     side = torch.maximum(side, MIN_SIDE_VOXELS * label_map.spacing.min())
     turn = rotation(draws) if draws.chance(0.15) else turn @ _tilt(draws)
-    return View(middle, side / 2, turn)
+    return View(label_map, label, middle, side / 2, turn, float(depth / side))
+
+
+def labels_in_view(draws: Draws, view: View, points: torch.Tensor, size: int) -> torch.Tensor:
+    """Labels (T, size, size), int64, 0 where nothing has a name, as a scene sees them.
+
+    Args:
+        draws: Source of randomness: no two patients have the same shape.
+        view: What is looked at.
+        points: (T, h, w, 3) where each coarse pixel lies in the scene.
+        size: Width of the frames in pixels.
+    """
+    spacing = view.label_map.spacing
+    bend = smooth_field(draws, 3, draws.uniform(1, 4), points).permute(1, 2, 3, 0)
+    bent = points + draws.uniform(0, 0.08) * bend
+    places = view.middle + view.half_side * (bent @ view.turn) / spacing
+    places = F.interpolate(places.permute(0, 3, 1, 2), size=(size, size), mode="bilinear", align_corners=False)
+    pixels_per_voxel = size * spacing.max() / (2 * view.half_side)
+    look_up = interpolated_labels if pixels_per_voxel > SMOOTH_ABOVE else nearest_labels
+    return look_up(view.label_map.values, places.permute(0, 2, 3, 1))
 
 
 def _tilt(draws: Draws) -> torch.Tensor:

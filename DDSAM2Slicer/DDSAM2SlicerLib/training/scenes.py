@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from .atlas import view_label_map
+from .atlas import aim, labels_in_view
 from .fields import Draws, rotation, smooth_field
 
 COARSE = 2
@@ -52,7 +52,7 @@ def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_ma
     """
     points, step = (_time_path(draws, num_frames, size), 0.0) if is_time else _slice_path(draws, num_frames, size)
     labels, num_tissues = _tissues(draws, points)
-    canvas = _Canvas(labels, num_tissues, points, points if is_time else _grid(size // COARSE)[None])
+    canvas = _Canvas(labels, num_tissues, points, step)
     air = None if label_map is None else _add_label_map(draws, canvas, label_map)
     for _ in range(draws.integer(1, 6) if label_map is None else draws.choice((0, 0, 1))):
         _add_organ(draws, canvas)
@@ -60,7 +60,16 @@ def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_ma
         _add_vessel(draws, canvas)
     if label_map is None and draws.chance(0.25):
         air = _add_air(draws, canvas)
-    return Scene(canvas.labels, canvas.count, num_tissues, points, step, tuple(canvas.wholes), tuple(canvas.alike), air)
+    return Scene(
+        canvas.labels,
+        canvas.count,
+        num_tissues,
+        canvas.points,
+        canvas.step,
+        tuple(canvas.wholes),
+        tuple(canvas.alike),
+        air,
+    )
 
 
 def _grid(size: int) -> torch.Tensor:
@@ -115,11 +124,22 @@ def _time_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
 class _Canvas:
     """Label map that shapes are painted on, one new label at a time."""
 
-    def __init__(self, labels: torch.Tensor, count: int, points: torch.Tensor, straight: torch.Tensor) -> None:
-        """Start with ``count`` labels; ``straight`` are the points that planes upright on the slices are drawn in."""
-        self.labels, self.count, self.points, self.straight = labels, count, points, straight
+    def __init__(self, labels: torch.Tensor, count: int, points: torch.Tensor, step: float) -> None:
+        """Start with ``count`` labels at the ``points`` of a path with that ``step``."""
+        self.labels, self.count, self.points, self.step = labels, count, points, step
         self.wholes: list[tuple[int, ...]] = []
         self.alike: list[tuple[int, int]] = []
+
+    @property
+    def straight(self) -> torch.Tensor:
+        """Points (T or 1, h, w, 3) in which a plane stands still from slice to slice; in time it moves along."""
+        return _grid(self.points.shape[1])[None] if self.step else self.points
+
+    def stretch(self, factor: float) -> None:
+        """Take the slices so many times as far from each other, with their mean at the scene's middle."""
+        depth = self.points[..., 2]
+        self.points = torch.cat([self.points[..., :2], (depth - depth.mean())[..., None] * factor], dim=-1)
+        self.step *= factor
 
     def close_whole(self, first: int) -> None:
         """Note that the labels from ``first`` on belong together, if there are several."""
@@ -157,7 +177,10 @@ def largest_of(values: torch.Tensor) -> torch.Tensor:
 
 def _add_label_map(draws: Draws, canvas: _Canvas, path: Path) -> int | None:
     """Lay the structures of a label map over the tissues; returns the label of air if that is what is left."""
-    labels, aimed_at = view_label_map(draws, path, canvas.points, canvas.labels.shape[-1])
+    view = aim(draws, path)
+    if canvas.step:  # as many slices from its middle to its end as in real stacks
+        canvas.stretch(view.depth / (canvas.step * draws.log_uniform(4, 30)))
+    labels = labels_in_view(draws, view, canvas.points, canvas.labels.shape[-1])
     air = None
     if draws.chance(0.4):
         canvas.labels, air = torch.full_like(canvas.labels, canvas.count), canvas.count
@@ -166,7 +189,7 @@ def _add_label_map(draws: Draws, canvas: _Canvas, path: Path) -> int | None:
     first = canvas.count - int(present[0] == 0)
     canvas.labels = torch.where(labels > 0, first + index, canvas.labels)
     canvas.count = first + len(present)
-    own = first + int(torch.searchsorted(present, aimed_at))
+    own = first + int(torch.searchsorted(present, view.label))
     canvas.wholes.append((own,))
     if draws.chance(0.5):  # one part of it is named apart from the other, though both look the same
         ahead = _refine(_dividing_plane(draws, canvas, torch.zeros(3), 0.3)[None])[0] > 0

@@ -9,15 +9,16 @@ import torch
 
 from DDSAM2SlicerLib.core.errors import SettingsError
 from DDSAM2SlicerLib.training.atlas import (
+    aim,
     find_label_maps,
     interpolated_labels,
+    labels_in_view,
     load_label_map,
     nearest_labels,
-    view_label_map,
 )
 from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
 from DDSAM2SlicerLib.training.fields import Draws
-from DDSAM2SlicerLib.training.scenes import make_scene
+from DDSAM2SlicerLib.training.scenes import _add_label_map, _Canvas, make_scene
 
 
 @pytest.fixture
@@ -53,8 +54,10 @@ def test_most_views_show_what_they_aim_at(label_map):
     """Turned, bent and from any side, the structure is in the picture and does not fill it."""
     shares = []
     for seed in range(20):
-        labels, aimed_at = view_label_map(Draws(seed), label_map, the_plane(64), 64)
-        shares.append((labels == aimed_at).float().mean().item())
+        draws = Draws(seed)
+        view = aim(draws, label_map)
+        labels = labels_in_view(draws, view, the_plane(64), 64)
+        shares.append((labels == view.label).float().mean().item())
     assert labels.shape == (1, 64, 64)
     assert sum(0.02 < share < 0.7 for share in shares) >= 16
 
@@ -85,6 +88,15 @@ def test_a_scene_asks_for_a_structure_of_its_label_map(label_map):
         scene = make_scene(Draws(seed), 4, 64, is_time=False, label_map=label_map)
         assert int(scene.labels.max()) < scene.num_labels
         assert (scene.labels == scene.wholes[0][0]).any()
+
+
+def test_slices_lie_as_far_apart_as_lets_the_structure_end(label_map):
+    """Half of it is 4 to 30 slices long, whatever the path's own step was."""
+    for seed in range(6):
+        view = aim(Draws(seed), label_map)
+        canvas = _Canvas(torch.zeros(4, 64, 64, dtype=torch.int64), 1, the_plane(64).repeat(4, 1, 1, 1), 0.01)
+        _add_label_map(Draws(seed), canvas, label_map)
+        assert 4 <= view.depth / canvas.step <= 30
 
 
 def test_clips_are_drawn_from_a_folder_of_label_maps(label_map):
