@@ -1,4 +1,4 @@
-"""``ddsam2 train``: pretrain a network, export what was trained, score it on held-out clips (layer: training)."""
+"""``ddsam2 train``: pretrain a network, export or blend weights, score them on held-out clips (layer: training)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .config import load_recipe
 
 
 def main(argv: list[str]) -> int:
-    """Run ``pretrain``, ``export`` or ``score``; returns the process exit code."""
+    """Run ``pretrain``, ``export``, ``blend`` or ``score``; returns the process exit code."""
     parser = argparse.ArgumentParser(prog="ddsam2 train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     pretrain = commands.add_parser(
@@ -26,6 +26,11 @@ def main(argv: list[str]) -> int:
     export.add_argument("--config", type=Path, required=True)
     export.add_argument("--folder", type=Path, required=True)
     export.add_argument("--output", type=Path, required=True)
+    mix = commands.add_parser("blend", help="write the mean of a model and of what was trained from it")
+    mix.add_argument("first", type=Path)
+    mix.add_argument("second", type=Path)
+    mix.add_argument("--share", type=float, default=0.5, help="weight of the second (default: 0.5)")
+    mix.add_argument("--output", type=Path, required=True)
     score = commands.add_parser("score", help="score a model on generated clips that no training has seen")
     score.add_argument("--model", default="nano", help="name or file (default: nano)")
     score.add_argument("--clips", type=int, default=100, help="of each kind (default: 100)")
@@ -37,6 +42,11 @@ def main(argv: list[str]) -> int:
 
         for sentence in describe_scores(options.model, options.clips, options.frames):
             sys.stdout.write(f"{sentence}\n")
+        return 0
+    if options.command == "blend":
+        from .export import blend
+
+        blend(options.first, options.second, options.output, options.share)
         return 0
     recipe = load_recipe(options.config)
     if options.command == "pretrain":

@@ -13,8 +13,9 @@ from DDSAM2SlicerLib.core.errors import DDSAM2Error, SettingsError
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
 from DDSAM2SlicerLib.model.checkpoint import load_model, read_metadata, save_checkpoint
 from DDSAM2SlicerLib.training import validation
+from DDSAM2SlicerLib.training.cli import main
 from DDSAM2SlicerLib.training.config import Stage, load_recipe
-from DDSAM2SlicerLib.training.export import export_average
+from DDSAM2SlicerLib.training.export import blend, export_average
 from DDSAM2SlicerLib.training.loop import Trainer, decay_groups, is_over, learning_rate
 
 pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric (extra 'training')")
@@ -155,7 +156,7 @@ def test_the_gain_of_the_prior_does_not_decay_by_itself():
 def test_every_committed_recipe_can_be_read():
     folder = files("DDSAM2SlicerLib.training") / "recipes"
     recipes = {path.name: load_recipe(path) for path in folder.iterdir() if path.suffix == ".toml"}
-    assert {"nano_network.toml", "nano.toml"} <= set(recipes)
+    assert {"nano_network.toml", "nano.toml", "nano_anatomy.toml"} <= set(recipes)
     assert all(recipe.architecture in ARCHITECTURES for recipe in recipes.values())
 
 
@@ -193,6 +194,21 @@ def test_an_exported_file_tells_its_recipe_but_no_folder(a_recipe, tmp_path):
     assert "label maps" in told["data"]
     assert told["recipe"]["stages"][0]["clip"]["label_maps"] == "maps"
     assert str(tmp_path) not in str(told)
+
+
+def test_a_blend_lies_between_two_models_of_one_architecture(tmp_path):
+    spec, paths = ARCHITECTURES["hiera_nano"], [tmp_path / f"{name}.safetensors" for name in ("old", "new", "mean")]
+    models = [build_model(spec), build_model(spec)]
+    for model, path in zip(models, paths, strict=False):
+        save_checkpoint(model, path, {"steps": 5})
+    assert main(["blend", str(paths[0]), str(paths[1]), "--share", "0.25", "--output", str(paths[2])]) == 0
+    name = "sam_mask_decoder.iou_token.weight"
+    old, new, mean = (model.get_parameter(name) for model in (*models, load_model(paths[2])))
+    torch.testing.assert_close(mean, 0.75 * old + 0.25 * new, atol=1e-3, rtol=1e-2)
+    assert read_metadata(paths[2])["blended_with"] == "old.safetensors"
+    with pytest.raises(SettingsError, match="a share of 0 to 1"):
+        blend(paths[0], paths[1], tmp_path / "no.safetensors", 2.0)
+    assert not (tmp_path / "no.safetensors").exists()
 
 
 def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
