@@ -20,6 +20,7 @@ from .fields import Draws, rotation, smooth_field
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 CACHED_MAPS = 64
+"""Kept in memory by every process that draws clips, at two bytes a voxel of the labelled part."""
 MIN_VOXELS = 200
 """Smaller structures are drawn, but not aimed at."""
 MIN_SIDE_VOXELS = 24
@@ -29,7 +30,7 @@ SMOOTH_ABOVE = 0.7
 
 
 class LabelMap(NamedTuple):
-    """A volume of labels, counted from 1 on without gaps; 0 is what has no name."""
+    """The labelled part of a volume; labels are counted from 1 on without gaps, 0 is what has no name."""
 
     values: torch.Tensor  # (Z, Y, X) int16
     spacing: torch.Tensor  # (3,) x, y, z in mm
@@ -68,7 +69,7 @@ def load_label_map(path: Path) -> LabelMap:
     """Read a label map.
 
     Raises:
-        SettingsError: If it cannot be read, or no structure in it is large enough to be shown.
+        SettingsError: If it cannot be read, is no single volume, or shows no structure of some size.
     """
     import SimpleITK as sitk  # only who trains on label maps needs it
 
@@ -77,10 +78,15 @@ def load_label_map(path: Path) -> LabelMap:
     except RuntimeError as error:
         msg = f"The label map {path} cannot be read; take this file out of its folder. ({error})"
         raise SettingsError(msg) from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        msg = f"{path} is not a volume of labels; take this file out of its folder."
+        raise SettingsError(msg)
     values = sitk.GetArrayViewFromImage(image).astype(np.int64).clip(0)
     is_used = np.bincount(values.ravel()) > 0
     is_used[0] = False
     values = (is_used.cumsum() * is_used).astype(np.int16)[values]
+    for labelled in ndimage.find_objects((values > 0).astype(np.int8)):
+        values = values[labelled].copy()
     boxes = {
         label: box
         for label, box in enumerate(ndimage.find_objects(values), start=1)

@@ -189,6 +189,8 @@ def _add_label_map(draws: Draws, canvas: _Canvas, path: Path) -> int | None:
     first = canvas.count - int(present[0] == 0)
     canvas.labels = torch.where(labels > 0, first + index, canvas.labels)
     canvas.count = first + len(present)
+    if view.label not in present:
+        return air
     own = first + int(torch.searchsorted(present, view.label))
     canvas.wholes.append((own,))
     if draws.chance(0.5):  # one part of it is named apart from the other, though both look the same

@@ -44,10 +44,11 @@ def the_plane(size):
 def test_labels_are_counted_anew_and_specks_are_not_aimed_at(label_map):
     """What a file calls 7, 9 and 300 is 1, 2 and 3."""
     loaded = load_label_map(label_map)
-    assert loaded.values.unique().tolist() == [0, 1, 2, 3]
+    assert loaded.values.unique().tolist() == [1, 2, 3]
     assert sorted(loaded.boxes) == [1, 3]
     assert loaded.spacing.tolist() == [1.0, 1.0, 2.0]
-    assert loaded.values[10, 18, 20] == 3
+    assert loaded.values.shape == (16, 30, 30)  # without what is not labelled around it
+    assert loaded.values[8, 13, 15] == 3
 
 
 def test_most_views_show_what_they_aim_at(label_map):
@@ -65,7 +66,7 @@ def test_most_views_show_what_they_aim_at(label_map):
 def test_what_lies_beyond_the_volume_has_no_label(label_map):
     """Neither way of looking repeats the volume's edge."""
     values = load_label_map(label_map).values
-    places = torch.tensor([[[[-30.0, 20.0, 10.0], [18.0, 18.0, 10.0], [18.0, 18.0, 90.0]]]])
+    places = torch.tensor([[[[-30.0, 15.0, 8.0], [13.0, 13.0, 8.0], [13.0, 13.0, 90.0]]]])
     assert nearest_labels(values, places).flatten().tolist() == [0, 3, 0]
     assert interpolated_labels(values, places).flatten().tolist() == [0, 3, 0]
     assert not interpolated_labels(values, places + 500).any()
@@ -111,13 +112,16 @@ def test_clips_are_drawn_from_a_folder_of_label_maps(label_map):
     assert not torch.equal(clips[0].frames, others[0].frames)
 
 
-def test_a_folder_without_label_maps_or_with_tiny_ones_is_refused(tmp_path):
+def test_a_folder_without_usable_label_maps_is_refused(tmp_path):
     """One sentence says what is accepted."""
     with pytest.raises(SettingsError, match=r"no label maps in .*\.nii\.gz"):
         find_label_maps(str(tmp_path))
     sitk.WriteImage(sitk.GetImageFromArray(np.ones((2, 2, 2), np.uint8)), tmp_path / "tiny.nrrd")
     with pytest.raises(SettingsError, match="200 voxels; take this file out"):
         load_label_map(tmp_path / "tiny.nrrd")
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((40, 40), np.uint8)), tmp_path / "flat.nrrd")
+    with pytest.raises(SettingsError, match="not a volume of labels"):
+        load_label_map(tmp_path / "flat.nrrd")
     (tmp_path / "broken.nii").write_bytes(b"no image")
     with pytest.raises(SettingsError, match="cannot be read; take this file out"):
         load_label_map(tmp_path / "broken.nii")
