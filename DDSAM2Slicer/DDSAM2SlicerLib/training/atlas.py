@@ -85,7 +85,8 @@ def load_label_map(path: Path) -> LabelMap:
     is_used = np.bincount(values.ravel()) > 0
     is_used[0] = False
     values = (is_used.cumsum() * is_used).astype(np.int16)[values]
-    for labelled in ndimage.find_objects((values > 0).astype(np.int8)):
+    if is_used.any():
+        (labelled,) = ndimage.find_objects((values > 0).astype(np.int8))
         values = values[labelled].copy()
     boxes = {
         label: box

@@ -18,7 +18,7 @@ from DDSAM2SlicerLib.training.atlas import (
 )
 from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
 from DDSAM2SlicerLib.training.fields import Draws
-from DDSAM2SlicerLib.training.scenes import _add_label_map, _Canvas, make_scene
+from DDSAM2SlicerLib.training.scenes import _add_label_map, _Canvas, _grid, make_scene
 
 
 @pytest.fixture
@@ -32,13 +32,6 @@ def label_map(tmp_path):
     image.SetSpacing((1.0, 1.0, 2.0))
     sitk.WriteImage(image, tmp_path / "body.nii.gz")
     return tmp_path / "body.nii.gz"
-
-
-def the_plane(size):
-    """The coarse points (1, size/2, size/2, 3) of the plane z = 0."""
-    line = (torch.arange(size // 2) + 0.5) / (size // 2) * 2 - 1
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x, y, torch.zeros_like(x)], dim=-1)[None]
 
 
 def test_labels_are_counted_anew_and_specks_are_not_aimed_at(label_map):
@@ -57,7 +50,7 @@ def test_most_views_show_what_they_aim_at(label_map):
     for seed in range(20):
         draws = Draws(seed)
         view = aim(draws, label_map)
-        labels = labels_in_view(draws, view, the_plane(64), 64)
+        labels = labels_in_view(draws, view, _grid(32)[None], 64)
         shares.append((labels == view.label).float().mean().item())
     assert labels.shape == (1, 64, 64)
     assert sum(0.02 < share < 0.7 for share in shares) >= 16
@@ -95,7 +88,7 @@ def test_slices_lie_as_far_apart_as_lets_the_structure_end(label_map):
     """Half of it is 4 to 30 slices long, whatever the path's own step was."""
     for seed in range(6):
         view = aim(Draws(seed), label_map)
-        canvas = _Canvas(torch.zeros(4, 64, 64, dtype=torch.int64), 1, the_plane(64).repeat(4, 1, 1, 1), 0.01)
+        canvas = _Canvas(torch.zeros(4, 64, 64, dtype=torch.int64), 1, _grid(32).repeat(4, 1, 1, 1), 0.01)
         _add_label_map(Draws(seed), canvas, label_map)
         assert 4 <= view.depth / canvas.step <= 30
 

@@ -55,6 +55,14 @@ def test_boxes_hold_the_object_and_first_clicks_lie_inside():
         assert bool(mask[int(y), int(x)])
 
 
+def test_half_of_the_boxes_fit_exactly():
+    masks = torch.zeros(200, 64, 64, dtype=torch.bool)
+    masks[:, 20:40, 16:48] = True
+    boxes, _ = draw_box(masks, torch.Generator().manual_seed(0))
+    is_tight = (boxes == torch.tensor([[16.0, 20.0], [47.0, 39.0]])).all(dim=(1, 2))
+    assert 0.4 < float(is_tight.float().mean()) < 0.6
+
+
 def test_a_correction_goes_where_too_much_or_too_little_was_found():
     truth, found = torch.zeros(2, 32, 32, dtype=torch.bool), torch.zeros(2, 32, 32, dtype=torch.bool)
     truth[:, 4:14, 4:14] = True
