@@ -29,7 +29,7 @@ class Entry:
     tokens: torch.Tensor  # (B, h*w, Cm), storage format
     summary: torch.Tensor  # (D,) coarse image embedding of the frame, unit length
     trend: torch.Tensor | None = None  # (B, 1, h, w) how the mask differed from the moved one before it
-    carried: torch.Tensor | None = None  # (B, 1, h, w) given or corrected logits, moved here since; None: low_res
+    carried: torch.Tensor | None = None  # (B, 3, h, w) from the last given or corrected mask; None: from this
     is_conditioning: bool = False
     keys: list[torch.Tensor] | None = None  # per attention layer (B, h*w, C), made when first read
 

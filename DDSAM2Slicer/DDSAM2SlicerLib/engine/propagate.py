@@ -15,7 +15,7 @@ from ..core.prompts import FramePrompt
 from ..core.settings import EngineSettings
 from ..model import steps
 from ..model.prior import Moved
-from ..model.refiner import Clues, trend_of
+from ..model.refiner import Clues, carried_from, trend_of
 from .crop import Crop, CropPolicy, bounding_box, join_boxes
 from .memory_bank import Entry, MemoryBank, summarise
 from .network import Frame, FrameCache, Network
@@ -181,7 +181,9 @@ class Sweep:
         if self._shop.network.prior is None or neighbour is None:
             return None
         previous = self._shop.cache.get(neighbour.frame, self._crop)
-        carried = neighbour.low_res if neighbour.carried is None else neighbour.carried
+        carried = neighbour.carried
+        if carried is None:
+            carried = carried_from(previous.image, neighbour.low_res)
         motion = self._shop.network.prior.register(previous.image, seen.image, self._shop.cache.step(self._crop))
         return self._shop.network.prior(motion, neighbour.low_res, neighbour.trend, carried)
 

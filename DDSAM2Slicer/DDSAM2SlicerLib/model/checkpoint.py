@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from ..core.errors import OutputError, WeightsError
 from .adapter import AdapterSettings, attach_adapters, detach_adapters
 from .architectures import ARCHITECTURES, ModelSpec, build_model
+from .refiner import knowing_all_clues
 
 HEADER_KEY = "ddsam2"
 FORMAT_VERSION = 1
@@ -275,6 +276,7 @@ def _load(model: torch.nn.Module, tensors: Tensors, path: Path) -> None:
     for key in NOT_IN_SAM_2_0:
         if key not in tensors:
             tensors = {**tensors, key: torch.zeros_like(own[key])}
+    tensors = knowing_all_clues(tensors)
     missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     misfits = [key for key in own.keys() & tensors.keys() if own[key].shape != tensors[key].shape]
     problems = {"missing": missing, "unknown": unknown, "of another shape": sorted(misfits)}

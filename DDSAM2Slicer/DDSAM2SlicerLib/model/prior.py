@@ -43,7 +43,7 @@ class Moved(NamedTuple):
     logits: torch.Tensor  # (B, 1, h, w)
     image: torch.Tensor  # (1 or B, 1, s, s) grey, s the finest registered side
     trend: torch.Tensor | None = None  # (B, 1, h, w)
-    carried: torch.Tensor | None = None  # (B, 1, h, w)
+    carried: torch.Tensor | None = None  # (B, 3, h, w)
 
 
 class MaskPrior(nn.Module):
@@ -85,7 +85,7 @@ class MaskPrior(nn.Module):
             motion: What ``register`` found.
             previous_logits: (B, 1, h, w) mask logits of the previous frame.
             trend: (B, 1, h, w) what the previous frame changed about its own moved mask, to be moved along.
-            carried: (B, 1, h, w) logits that registration alone has brought to the previous frame, to be moved along.
+            carried: (B, 3, h, w) what registration alone has brought to the previous frame, to be moved along.
 
         Returns:
             Logits for the current frame, clamped to ``PRIOR_LIMIT``, the moved image in grey and what else was given,
@@ -94,7 +94,7 @@ class MaskPrior(nn.Module):
         given = {"logits": previous_logits, "trend": trend, "carried": carried}
         given = {name: one for name, one in given.items() if one is not None}
         warped = warp(torch.cat([one.float() for one in given.values()], dim=1), motion.flow)
-        parts = warped.clamp(-PRIOR_LIMIT, PRIOR_LIMIT).split(1, dim=1)
+        parts = warped.clamp(-PRIOR_LIMIT, PRIOR_LIMIT).split([one.shape[1] for one in given.values()], dim=1)
         return Moved(image=motion.image, **dict(zip(given, parts, strict=True)))
 
 

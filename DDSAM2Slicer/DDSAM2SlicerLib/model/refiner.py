@@ -27,9 +27,13 @@ WIDTHS = (32, 48, 64, 96, 128)
 """Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of R."""
 FOLD = 2
 """Squares of FOLD x FOLD pixels are folded into channels at the entrance and unfolded at the exit."""
-NUM_CLUES = 14
+NUM_CLUES = 16
+ENTRANCE = "refiner.down.0.0.0.weight"
+"""The first convolution's name among a model's weights."""
 LOGIT_SCALE = 4.0
 """Logits enter as tanh(logits / LOGIT_SCALE): their sign and certainty, not their size."""
+LIKENESS_SCALE = 8.0
+"""Likeness, in -1..1, is carried as logits of up to this size."""
 STEP_SCALE = 1 / 8
 """Steps between frames enter as tanh(step / STEP_SCALE); they are shares of the image's side."""
 CLICK_SIGMA = 3.0 / 128
@@ -47,7 +51,7 @@ class Clues:
     hint: torch.Tensor | None = None  # (B, 1, h, w) logits of an earlier or moved mask
     moved_image: torch.Tensor | None = None  # (1 or B, 1, R, R) grey previous frame, moved as its mask was
     trend: torch.Tensor | None = None  # (B, 1, h, w) ``trend_of`` the previous frame, moved along
-    carried: torch.Tensor | None = None  # (B, 1, h, w) logits of the last mask that was given, moved frame by frame
+    carried: torch.Tensor | None = None  # (B, 3, h, w) ``carried_from`` the last mask given, moved frame by frame
     step: torch.Tensor | None = None  # (1 or B, 1, 1, 1) distance to the next frame over the image's side; 0 in time
     anchor_image: torch.Tensor | None = None  # (1 or B, 3, S, S) a frame on which the object is known for certain
     anchor_logits: torch.Tensor | None = None  # (B, 1, h, w) its mask there
@@ -109,6 +113,13 @@ class MaskRefiner(nn.Module):
         return F.pixel_shuffle(self.out(x).float(), FOLD)
 
 
+def knowing_all_clues(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Let a model's weights that were trained with fewer clues ignore the newer ones, which come last."""
+    weight = tensors.get(ENTRANCE)
+    missing = 0 if weight is None or weight.ndim != 4 else NUM_CLUES * FOLD**2 - weight.shape[1]
+    return {**tensors, ENTRANCE: F.pad(weight, (0, 0, 0, 0, 0, missing))} if missing > 0 else tensors
+
+
 def _block(channels: int, width: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution and rectifier."""
     return nn.Sequential(nn.Conv2d(channels, width, 3, stride, padding=1), nn.ReLU(inplace=True))
@@ -133,6 +144,7 @@ def _draw(clues: Clues, largest_side: int) -> tuple[torch.Tensor, torch.Tensor]:
     if recent is None:
         recent, recent_image = anchor, anchor_image
     middle, spread = grey.mean(dim=(1, 2, 3), keepdim=True), grey.std(dim=(1, 2, 3), keepdim=True).clamp_min(0.02)
+    carried = grey.new_zeros(1, 3, side, side) if clues.carried is None else _squash(clues.carried, grey)
     has_box = (box.amax(dim=(1, 2, 3), keepdim=True) > 0).float()
     channels = [
         (grey - middle) / spread,
@@ -145,8 +157,9 @@ def _draw(clues: Clues, largest_side: int) -> tuple[torch.Tensor, torch.Tensor]:
         positive,
         negative,
         torch.zeros_like(grey) if clues.trend is None else resize(clues.trend, side),
-        _squash(clues.carried, grey),
+        carried[:, :1],
         torch.zeros_like(grey) if clues.step is None else torch.tanh(clues.step / STEP_SCALE).expand(-1, 1, side, side),
+        carried[:, 1:],
     ]
     stacked = torch.cat([channel.expand(count, -1, -1, -1) for channel in channels], dim=1)
     return stacked, torch.cat([hint.expand(count, -1, -1, -1), decoded.expand(count, -1, -1, -1)], dim=1)
@@ -161,6 +174,24 @@ def _count(clues: Clues) -> int:
 def trend_of(logits: torch.Tensor, hint: torch.Tensor) -> torch.Tensor:
     """How a frame's mask differs from the hint it was drawn from, (B, 1, h, w) in -2..2: a clue for the next frame."""
     return torch.tanh(logits / LOGIT_SCALE) - torch.tanh(resize(hint.float(), logits.shape[-1]) / LOGIT_SCALE)
+
+
+@torch.no_grad()
+@torch.autocast("cpu", enabled=False)
+@torch.autocast("cuda", enabled=False)
+def carried_from(image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """What a frame whose mask is given, or corrected, hands on: (B, 3, h, w).
+
+    The mask's logits, and how much every pixel looks like the object there, sharp and blurred: what looks like it yet
+    was left out of the mask is divided from it by a convention, which no later image shows.
+
+    Args:
+        image: (1 or B, 3, S, S) normalised network input.
+        logits: (B, 1, h, w) the mask.
+    """
+    grey = to_grey(image, logits.shape[-1])
+    likeness = appearance(grey, grey, torch.sigmoid(logits.float()))
+    return torch.cat([logits.float(), *(LIKENESS_SCALE * one for one in likeness)], dim=1)
 
 
 def _squash(logits: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,8 @@ STYLES = ("ct", "mr", "mr", "ultrasound", "pet", "fantasy")
 
 def render(draws: Draws, scene: Scene) -> torch.Tensor:
     """Draw the frames (T, H, W) of a scene as 8-bit images with one intensity mapping for the clip."""
+    if scene.image is not None:
+        return _to_8_bit(draws, _recorded(draws, scene))
     style = draws.choice(STYLES)
     image = _tissue_image(draws, scene, style)
     if not scene.is_time and draws.chance(0.5):  # a thick slice holds a part of its neighbours
@@ -29,6 +31,25 @@ def render(draws: Draws, scene: Scene) -> torch.Tensor:
     if style == "ultrasound":
         image = _ultrasound_geometry(draws, image)
     return _to_8_bit(draws, image)
+
+
+def _recorded(draws: Draws, scene: Scene) -> torch.Tensor:
+    """Real frames (T, H, W), often in a window that suits the structure, now and then less well recorded."""
+    image = scene.image
+    if draws.chance(0.5):
+        own = image[torch.isin(scene.labels, torch.tensor(scene.wholes[0]))]
+        spread = float(image.std()) * draws.uniform(0.3, 1.5) + (float(own.std()) if len(own) > 1 else 0.0)
+        level = float(own.mean() if len(own) else image.mean()) + draws.uniform(-0.5, 0.5) * spread
+        image = image.clamp(level - 1.5 * spread, level + 1.5 * spread)
+    low, high = image.min(), image.max()
+    image = (image - low) / (high - low).clamp_min(1e-3)
+    if draws.chance(0.2):
+        image = _blur(image, draws.uniform(0.3, 1.0))
+    if draws.chance(0.2):
+        image = image * torch.exp(
+            draws.uniform(0, 0.4) * _upsampled(smooth_field(draws, 1, draws.uniform(0.7, 2), scene.points), image)
+        )
+    return image + draws.log_uniform(0.005, 0.06) * draws.normal(*image.shape) if draws.chance(0.3) else image
 
 
 def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from .appearance import render
-from .atlas import find_label_maps
+from .atlas import find_label_maps, load_label_map
 from .fields import Draws
+from .recorded import recorded_scene
 from .scenes import Scene, make_scene
 
 LASTING = 0.7
@@ -43,7 +44,9 @@ class ClipSettings:
     lasting_skipped: float = 0.5
     """Share of the objects through slices that are left out because they hardly taper; in real stacks most do."""
     label_maps: str = ""
-    """Folder of label maps that lend their shapes to ``label_map_share`` of the scenes; empty = none."""
+    """Folder of label maps, with or without images, that ``label_map_share`` of the scenes show; empty = none.
+
+    Each folder below it that has any is shown as often as every other."""
     label_map_share: float = 0.5
 
 
@@ -63,8 +66,10 @@ def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
     is_time = draws.chance(settings.time_share)
     label_map = None
     if settings.label_maps and draws.chance(settings.label_map_share):
-        label_map = draws.choice(find_label_maps(settings.label_maps))
-    scene = make_scene(draws, (1 if is_time else 2) * settings.num_frames, settings.scene_size, is_time, label_map)
+        label_map = load_label_map(draws.choice(draws.choice(find_label_maps(settings.label_maps))))
+        is_time |= label_map.is_flat
+    make = make_scene if label_map is None or label_map.image is None else recorded_scene
+    scene = make(draws, (1 if is_time else 2) * settings.num_frames, settings.scene_size, is_time, label_map)
     image = render(draws, scene)
     clips = []
     for _ in range(settings.crops_per_scene):
@@ -76,7 +81,7 @@ def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
         is_lasting = last > LASTING * first and not is_time
         if not first or (is_lasting and draws.chance(settings.lasting_skipped)):
             continue
-        clip = _cut(draws, image[order], mask[order], scene.step, settings)
+        clip = _cut(draws, image[order], mask[order], scene, settings)
         if int(clip.masks[0].sum()) >= MIN_PROMPT_PX:
             clips.append(clip)
     return clips
@@ -85,13 +90,15 @@ def make_clips(seed: int, settings: ClipSettings) -> list[Clip]:
 def _choose_object(draws: Draws, scene: Scene, settings: ClipSettings) -> torch.Tensor | None:
     """Pick a whole organ or a label and keep, mostly, one connected piece; None when nothing fits."""
     for _ in range(6):
-        if scene.alike and draws.chance(0.35):  # head and body of one organ: their border is seen in the prompt only
+        if scene.image is not None:  # what lies between its structures is nothing that one would ask for
+            wanted = torch.isin(scene.labels, torch.tensor(draws.choice(scene.wholes)))
+        elif scene.alike and draws.chance(0.35):  # head and body of one organ: their border is seen in the prompt only
             wanted = scene.labels == draws.choice(draws.choice(scene.alike))
         elif scene.wholes and draws.chance(0.5):
             wanted = torch.isin(scene.labels, torch.tensor(draws.choice(scene.wholes)))
         else:
             wanted = scene.labels == draws.integer(0, scene.num_labels - 1)
-        if draws.chance(0.1):
+        if draws.chance(0.1) and scene.image is None:
             wanted |= scene.labels == draws.integer(0, scene.num_labels - 1)
         if draws.chance(0.75):
             wanted = _connected_piece(draws, wanted, settings.min_object_px)
@@ -128,7 +135,7 @@ def _order_frames(draws: Draws, mask: torch.Tensor, settings: ClipSettings) -> t
     return start + draws.choice(tuple(directions)) * torch.arange(count)
 
 
-def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, step: float, settings: ClipSettings) -> Clip:
+def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, scene: Scene, settings: ClipSettings) -> Clip:
     """Sample a square around the object of frame 0, turned, flipped and at a voxel size as coarse as real data's."""
     rows, columns = mask[0].any(1).nonzero()[:, 0], mask[0].any(0).nonzero()[:, 0]
     extent = max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1
@@ -140,7 +147,8 @@ def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, step: float, set
     centre = [float(edge[0] + edge[-1]) / 2 + draws.uniform(-slack, slack) for edge in (columns, rows)]
     half = min(side / 2, scene_size / 2)  # the engine's window stays inside the frame, too
     centre = [min(max(value, half), scene_size - half) for value in centre]
-    voxel = draws.log_uniform(0.7, 4.0) if draws.chance(0.7) else 1.0  # scene pixels per stored voxel
+    is_coarse = draws.chance(0.7 if scene.image is None else 0.15)  # real images mostly are as coarse as they are
+    voxel = draws.log_uniform(0.7, 4.0) if is_coarse else 1.0  # scene pixels per stored voxel
     voxel = min(voxel, max(extent / 6, 0.7))
     small = max(round(scene_size / voxel), 16)
     frames = F.interpolate(image[:, None].float(), size=(small, small), mode="area" if voxel > 1 else "bilinear")
@@ -150,7 +158,7 @@ def _cut(draws: Draws, image: torch.Tensor, mask: torch.Tensor, step: float, set
     grid = grid.expand(len(frames), -1, -1, -1)
     frames = F.grid_sample(frames, grid, padding_mode="zeros", align_corners=False)[:, 0]
     masks = F.grid_sample(masks, grid, padding_mode="zeros", align_corners=False)[:, 0] >= 0.5
-    share_of_side = step / 2 * scene_size / side  # the scene is two units wide
+    share_of_side = scene.step / 2 * scene_size / side  # the scene is two units wide
     return Clip(frames.round().clamp(0, 255).to(torch.uint8), masks, share_of_side)
 
 

@@ -10,6 +10,7 @@ import torch
 from ..core.errors import InputError, SettingsError
 from ..model.architectures import build_model
 from ..model.checkpoint import load_model, read_metadata, save_checkpoint
+from .atlas import find_label_maps, image_beside
 from .config import Recipe
 from .validation import choose_gain
 
@@ -40,11 +41,10 @@ def export_average(recipe: Recipe, folder: Path, output: Path, image_size: int |
     is_prior_final = model.mask_prior is not None and model.refiner is None  # a refiner was trained with its gain
     gains = choose_gain(model, recipe.stages[-1].clip) if is_prior_final else {}
     LOG.info("mean Dice by gain of the mask prior, on generated clips: %s", gains)
-    has_label_maps = any(stage.clip.label_maps for stage in recipe.stages)
     metadata = {
         "recipe": _without_folders(recipe),
         "steps": state["step"],
-        "data": "generated clips only" + (", partly in the shapes of label maps" if has_label_maps else ""),
+        "data": _data_of(recipe),
         "prior_gains": gains,
         "licence": LICENCE,
     }
@@ -77,6 +77,16 @@ def blend(first: Path, second: Path, output: Path, share: float = 0.5) -> None:
             new.lerp_(old, 1 - share)
     metadata = read_metadata(second)
     save_checkpoint(after, output, {**metadata, "blended_with": first.name, "blend_share": share}, half=True)
+
+
+def _data_of(recipe: Recipe) -> str:
+    """What a recipe was trained on, in a few words."""
+    folders = {stage.clip.label_maps for stage in recipe.stages} - {""}
+    paths = {path for folder in folders for beside in find_label_maps(folder) for path in beside}
+    if not paths:
+        return "generated clips only"
+    images = sum(image_beside(path) is not None for path in paths)
+    return f"generated clips, and {len(paths)} label maps, {images} of them with their images"
 
 
 def _without_folders(recipe: Recipe) -> dict:

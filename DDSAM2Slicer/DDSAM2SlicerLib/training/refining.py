@@ -11,7 +11,7 @@ import torch
 
 from ..model import steps
 from ..model.prior import MaskPrior, Motion
-from ..model.refiner import Clues, MaskRefiner, trend_of
+from ..model.refiner import Clues, MaskRefiner, carried_from, trend_of
 from .objective import LossWeights, refined_loss
 from .prompts import Batch, Points, give_prompts
 
@@ -38,7 +38,8 @@ def follow_clips(
     first = [] if batch.kind == "mask" else give_prompts(batch, generator, answer, lambda logits: logits)
     given = steps.MASK_SCALE * batch.masks[:, :1].float() + steps.MASK_BIAS
     anchor = first[-1].detach() if first else given
-    result, logits, trend, carried = Followed(first, []), anchor, None, anchor
+    result, logits, trend = Followed(first, []), anchor, None
+    carried = carried_from(images[:, 0], anchor)
     for index, motion in enumerate(register_clips(prior, images, batch.steps), start=1):
         moved = prior(motion, logits.detach(), trend, carried)
         carried = moved.carried

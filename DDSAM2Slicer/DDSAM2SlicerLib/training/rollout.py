@@ -8,7 +8,7 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 
 from ..model import steps
-from ..model.refiner import Clues, trend_of
+from ..model.refiner import Clues, carried_from, trend_of
 from .objective import LossWeights, feature_loss, frame_loss, refined_loss
 from .prompts import Batch, Points, give_prompts
 from .refining import register_clips
@@ -40,7 +40,7 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
     motions = (
         [None] * (num_frames - 1) if model.mask_prior is None else register_clips(model.mask_prior, images, batch.steps)
     )
-    memories, trend, carried = [], None, anchor
+    memories, trend, carried = [], None, carried_from(images[:, 0], anchor)
     for index, motion in enumerate(motions, start=1):
         last = result.outputs[-1]
         is_from_points = batch.kind != "mask" and index == 1

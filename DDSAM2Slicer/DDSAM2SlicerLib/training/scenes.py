@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from .atlas import aim, labels_in_view
+from .atlas import LabelMap, aim, labels_in_view
 from .fields import Draws, rotation, smooth_field
 
 COARSE = 2
@@ -38,6 +37,8 @@ class Scene:
     """Pairs of labels that look the same: only a convention tells them apart, as the levels of one organ."""
     air: int | None = None
     """The label around the body, if its surface is seen."""
+    image: torch.Tensor | None = None  # (T, H, W) float
+    """What the scene looks like, if it is a real one."""
 
     @property
     def is_time(self) -> bool:
@@ -45,12 +46,12 @@ class Scene:
         return self.step == 0
 
 
-def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_map: Path | None = None) -> Scene:
+def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_map: LabelMap | None = None) -> Scene:
     """Draw a scene and a path of ``num_frames`` frames of ``size`` x ``size`` pixels through slices or time.
 
     The anatomy is invented, or that of a label map with little added.
     """
-    points, step = (_time_path(draws, num_frames, size), 0.0) if is_time else _slice_path(draws, num_frames, size)
+    points, step = (time_path(draws, num_frames, size), 0.0) if is_time else _slice_path(draws, num_frames, size)
     labels, num_tissues = _tissues(draws, points)
     canvas = _Canvas(labels, num_tissues, points, step)
     air = None if label_map is None else _add_label_map(draws, canvas, label_map)
@@ -72,7 +73,7 @@ def make_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_ma
     )
 
 
-def _grid(size: int) -> torch.Tensor:
+def grid_of(size: int) -> torch.Tensor:
     """Coordinates (h, w, 3) of the coarse pixels of the plane z = 0."""
     line = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(line, line, indexing="ij")
@@ -88,7 +89,7 @@ def _slice_path(draws: Draws, num_frames: int, size: int) -> tuple[torch.Tensor,
     step = draws.log_uniform(0.006, 0.07)
     steps = step * (1 + draws.uniform(0, 0.3) * draws.normal(num_frames)).clamp(0.3, 2.0)
     depth = torch.cumsum(steps, 0) - steps.sum() / 2 + draws.uniform(-0.3, 0.3)
-    points = _grid(size // COARSE).expand(num_frames, -1, -1, -1).clone()
+    points = grid_of(size // COARSE).expand(num_frames, -1, -1, -1).clone()
     points[..., 2] += depth.view(-1, 1, 1)
     tilt = draws.normal(2) * draws.uniform(0, 0.25)  # the stack runs obliquely through the body
     points[..., :2] += (depth[:, None] - depth.mean()).view(-1, 1, 1, 1) * tilt
@@ -103,9 +104,9 @@ def _slice_path(draws: Draws, num_frames: int, size: int) -> tuple[torch.Tensor,
     return points, step * length
 
 
-def _time_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
+def time_path(draws: Draws, num_frames: int, size: int) -> torch.Tensor:
     """Stay in one plane while the anatomy moves along two periodic displacement fields and slides as a whole."""
-    still = _grid(size // COARSE)[None]
+    still = grid_of(size // COARSE)[None]
     period = draws.log_uniform(8, 40)  # frames per heartbeat or breath, as cine series are recorded
     phase = torch.arange(num_frames) * (2 * math.pi / period) + draws.uniform(0, 2 * math.pi)
     fields = smooth_field(draws, 4, draws.uniform(0.8, 3.5), still).permute(1, 2, 3, 0)  # (1, h, w, 4)
@@ -133,7 +134,7 @@ class _Canvas:
     @property
     def straight(self) -> torch.Tensor:
         """Points (T or 1, h, w, 3) in which a plane stands still from slice to slice; in time it moves along."""
-        return _grid(self.points.shape[1])[None] if self.step else self.points
+        return grid_of(self.points.shape[1])[None] if self.step else self.points
 
     def stretch(self, factor: float) -> None:
         """Take the slices so many times as far from each other, with their mean at the scene's middle."""
@@ -175,9 +176,9 @@ def largest_of(values: torch.Tensor) -> torch.Tensor:
     return index
 
 
-def _add_label_map(draws: Draws, canvas: _Canvas, path: Path) -> int | None:
+def _add_label_map(draws: Draws, canvas: _Canvas, label_map: LabelMap) -> int | None:
     """Lay the structures of a label map over the tissues; returns the label of air if that is what is left."""
-    view = aim(draws, path)
+    view = aim(draws, label_map)
     if canvas.step:  # as many slices from its middle to its end as in real stacks
         canvas.stretch(view.depth / (canvas.step * draws.log_uniform(4, 30)))
     labels = labels_in_view(draws, view, canvas.points, canvas.labels.shape[-1])

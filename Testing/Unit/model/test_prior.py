@@ -82,12 +82,12 @@ def test_the_image_moves_with_its_mask():
     assert float((moved.image - grey_after).abs().mean()) < 0.5 * float((grey_before - grey_after).abs().mean())
 
 
-@pytest.mark.parametrize("companion", ["trend", "carried"])
-def test_trend_and_carried_mask_move_with_the_mask(companion):
+@pytest.mark.parametrize(("companion", "channels"), [("trend", 1), ("carried", 3)])
+def test_trend_and_what_is_carried_move_with_the_mask(companion, channels):
     before, mask = a_disc(60, 64)
     after, mask_after = a_disc(66, 64)
-    moved = move(before, after, mask, **{companion: torch.sign(mask)})
-    found = getattr(moved, companion)
+    moved = move(before, after, mask, **{companion: torch.sign(mask).expand(-1, channels, -1, -1)})
+    found = getattr(moved, companion)[:, -1:]
     assert dice_of(found, mask_after) == pytest.approx(dice_of(moved.logits, mask_after), abs=0.02)
     assert getattr(move(before, after, mask), companion) is None
 

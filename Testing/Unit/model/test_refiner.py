@@ -7,7 +7,17 @@ import torch
 
 from DDSAM2SlicerLib.model import steps
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
-from DDSAM2SlicerLib.model.refiner import Clues, MaskRefiner, appearance, trend_of
+from DDSAM2SlicerLib.model.refiner import (
+    ENTRANCE,
+    FOLD,
+    NUM_CLUES,
+    Clues,
+    MaskRefiner,
+    appearance,
+    carried_from,
+    knowing_all_clues,
+    trend_of,
+)
 
 SIZE = 64
 
@@ -32,7 +42,7 @@ def some_clues(count=2):
         hint=draw(count, 1, SIZE, SIZE),
         moved_image=draw(1, 1, SIZE, SIZE),
         trend=draw(count, 1, SIZE, SIZE),
-        carried=draw(count, 1, SIZE, SIZE),
+        carried=draw(count, 3, SIZE, SIZE),
         step=torch.full((1, 1, 1, 1), 0.05),
         anchor_image=draw(1, 3, SIZE, SIZE),
         anchor_logits=draw(count, 1, SIZE, SIZE),
@@ -129,3 +139,31 @@ def test_the_refiner_needs_no_gradient_to_draw_its_clues():
     hint = clues.hint.requires_grad_()
     MaskRefiner()(replace(clues, hint=hint)).sum().backward()
     assert hint.grad is None
+
+
+def test_what_looks_like_the_object_but_was_left_out_is_handed_on():
+    """Of two equally bright halves one is the object: both look like it, the mask tells them apart."""
+    image = torch.full((1, 3, SIZE, SIZE), -1.0)
+    image[..., 10:30, 10:50] = 1.0
+    logits = torch.full((1, 1, SIZE, SIZE), -10.0)
+    logits[..., 10:30, 10:30] = 10.0
+    mask, sharp, blurred = carried_from(image, logits)[0]
+    assert torch.equal(mask, logits[0, 0])
+    for likeness in (sharp, blurred):
+        assert likeness[20, 40] == likeness[20, 20] > 0 > likeness[50, 50]
+
+
+def test_weights_that_know_fewer_clues_give_the_same_masks():
+    """Files from before a clue was added stay usable: they ignore it."""
+    torch.manual_seed(1)
+    refiner, clues = MaskRefiner(), some_clues()
+    torch.nn.init.normal_(refiner.out.weight, std=0.1)
+    known = NUM_CLUES - 2
+    with torch.no_grad():
+        refiner.down[0][0][0].weight[:, known * FOLD**2 :] = 0
+    tensors = {f"refiner.{name}": tensor for name, tensor in refiner.state_dict().items()}
+    old = {**tensors, ENTRANCE: tensors[ENTRANCE][:, : known * FOLD**2]}
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in knowing_all_clues(old).items())
+    without = replace(clues, carried=torch.cat([clues.carried[:, :1], torch.zeros(2, 2, SIZE, SIZE)], dim=1))
+    assert torch.equal(refiner(clues), refiner(without))
+    assert knowing_all_clues({"other": torch.ones(1)}).keys() == {"other"}

@@ -18,7 +18,7 @@ from DDSAM2SlicerLib.training.atlas import (
 )
 from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
 from DDSAM2SlicerLib.training.fields import Draws
-from DDSAM2SlicerLib.training.scenes import _add_label_map, _Canvas, _grid, make_scene
+from DDSAM2SlicerLib.training.scenes import _add_label_map, _Canvas, grid_of, make_scene
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def test_most_views_show_what_they_aim_at(label_map):
     shares = []
     for seed in range(20):
         draws = Draws(seed)
-        view = aim(draws, label_map)
-        labels = labels_in_view(draws, view, _grid(32)[None], 64)
+        view = aim(draws, load_label_map(label_map))
+        labels = labels_in_view(draws, view, grid_of(32)[None], 64)
         shares.append((labels == view.label).float().mean().item())
     assert labels.shape == (1, 64, 64)
     assert sum(0.02 < share < 0.7 for share in shares) >= 16
@@ -79,7 +79,7 @@ def test_borders_between_voxels_are_smooth_where_few_are_seen():
 def test_a_scene_asks_for_a_structure_of_its_label_map(label_map):
     """It is among the wholes, and its labels are as many as are counted."""
     for seed in range(6):
-        scene = make_scene(Draws(seed), 4, 64, is_time=False, label_map=label_map)
+        scene = make_scene(Draws(seed), 4, 64, is_time=False, label_map=load_label_map(label_map))
         assert int(scene.labels.max()) < scene.num_labels
         assert (scene.labels == scene.wholes[0][0]).any()
 
@@ -87,9 +87,9 @@ def test_a_scene_asks_for_a_structure_of_its_label_map(label_map):
 def test_slices_lie_as_far_apart_as_lets_the_structure_end(label_map):
     """Half of it is 4 to 30 slices long, whatever the path's own step was."""
     for seed in range(6):
-        view = aim(Draws(seed), label_map)
-        canvas = _Canvas(torch.zeros(4, 64, 64, dtype=torch.int64), 1, _grid(32).repeat(4, 1, 1, 1), 0.01)
-        _add_label_map(Draws(seed), canvas, label_map)
+        view = aim(Draws(seed), load_label_map(label_map))
+        canvas = _Canvas(torch.zeros(4, 64, 64, dtype=torch.int64), 1, grid_of(32).repeat(4, 1, 1, 1), 0.01)
+        _add_label_map(Draws(seed), canvas, load_label_map(label_map))
         assert 4 <= view.depth / canvas.step <= 30
 
 
@@ -103,6 +103,16 @@ def test_clips_are_drawn_from_a_folder_of_label_maps(label_map):
     assert len(clips) >= 4
     assert all(torch.equal(one.frames, other.frames) for one, other in zip(clips, again, strict=True))
     assert not torch.equal(clips[0].frames, others[0].frames)
+
+
+def test_every_folder_is_shown_as_often_as_every_other(label_map):
+    """Label maps are listed by folder; an image beside one is none."""
+    below = label_map.parent / "below"
+    below.mkdir()
+    for name in ("a_labels.nii.gz", "a_image.nii.gz", "b.nrrd"):
+        (below / name).touch()
+    listed = find_label_maps(str(label_map.parent))
+    assert [[path.name for path in folder] for folder in listed] == [["a_labels.nii.gz", "b.nrrd"], ["body.nii.gz"]]
 
 
 def test_a_folder_without_usable_label_maps_is_refused(tmp_path):

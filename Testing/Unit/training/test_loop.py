@@ -188,10 +188,13 @@ def test_an_exported_file_tells_its_recipe_but_no_folder(a_recipe, tmp_path):
     recipe = replace(recipe, stages=(stage,))
     average = build_model(recipe.spec).state_dict()
     (tmp_path / "run").mkdir()
+    (tmp_path / "maps").mkdir()
+    for name in ("a_labels.nii.gz", "a_image.nii.gz", "b.nii.gz"):
+        (tmp_path / "maps" / name).touch()
     torch.save({"stage": 0, "step": 1, "average": average}, tmp_path / "run" / "checkpoint.pt")
     export_average(recipe, tmp_path / "run", tmp_path / "model.safetensors")
     told = read_metadata(tmp_path / "model.safetensors")
-    assert "label maps" in told["data"]
+    assert told["data"] == "generated clips, and 2 label maps, 1 of them with their images"
     assert told["recipe"]["stages"][0]["clip"]["label_maps"] == "maps"
     assert str(tmp_path) not in str(told)
 

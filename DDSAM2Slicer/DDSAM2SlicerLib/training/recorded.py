@@ -1,0 +1,47 @@
+"""Real images with their label maps, as scenes: slice by slice, over time, or set in motion (layer: training)."""
+
+from __future__ import annotations
+
+import torch
+
+from .atlas import LabelMap, aim, image_at, labels_at, places_in_view
+from .fields import Draws, smooth_field
+from .scenes import COARSE, Scene, grid_of, time_path
+
+
+def recorded_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_map: LabelMap) -> Scene:
+    """Show a structure of a labelled image in ``num_frames`` frames of ``size`` x ``size`` pixels.
+
+    Slices are the volume's own, so far apart that half of the structure is 4 to 30 of them long, but never closer than
+    they were recorded. Over time, a series is shown as it is; of a volume or a single image, one plane is moved, as STM
+    (Oh et al. 2019) learns from single images. Where recorded frames end, they go back.
+    """
+    view = aim(draws, label_map)
+    is_through = view.turn[2] > 0
+    view = view._replace(middle=torch.where(is_through, view.middle.round(), view.middle))
+    thickness = float(label_map.spacing[is_through] / view.half_side)  # of a recorded slice, in half sides
+    step = 0.0
+    if is_time and not label_map.is_series:
+        points = time_path(draws, num_frames, size)
+        points[..., 2] *= not label_map.is_thick  # between thick slices there is nothing to be seen
+    else:
+        stride = draws.integer(1, 3) if is_time else max(round(view.depth / draws.log_uniform(4, 30) / thickness), 1)
+        points = grid_of(size // COARSE).repeat(num_frames, 1, 1, 1)
+        points[..., 2] += ((torch.arange(num_frames) - num_frames // 2) * stride * thickness).view(-1, 1, 1)
+        step = 0.0 if is_time else stride * thickness
+    bend = smooth_field(draws, 2, draws.uniform(1, 4), points).permute(1, 2, 3, 0)
+    points[..., :2] += draws.uniform(0, 0.06) * bend
+    places = _turned_back(is_through, places_in_view(view, points, size), label_map)
+    present, labels = labels_at(view, places).unique(return_inverse=True)
+    wholes = [(index,) for index, label in enumerate(present.tolist()) if label]
+    aimed_at = [whole for whole in wholes if int(present[whole[0]]) == view.label]
+    wholes = aimed_at * max(len(wholes) - 1, 1) + wholes or [(0,)]  # as often as all others together, which may be cut
+    return Scene(labels, len(present), 0, points, step, tuple(wholes), (), image=image_at(view, places))
+
+
+def _turned_back(is_through: torch.Tensor, places: torch.Tensor, label_map: LabelMap) -> torch.Tensor:
+    """Reflect the coordinate across the frames at the first and the last one recorded."""
+    last = torch.tensor(label_map.values.shape).flip(0)[is_through].item() - 1
+    across = places[..., is_through]
+    across = last - (last - across % (2 * last)).abs() if last else torch.zeros_like(across)
+    return torch.where(is_through, across, places)
