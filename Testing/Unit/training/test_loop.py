@@ -156,7 +156,7 @@ def test_the_gain_of_the_prior_does_not_decay_by_itself():
 def test_every_committed_recipe_can_be_read():
     folder = files("DDSAM2SlicerLib.training") / "recipes"
     recipes = {path.name: load_recipe(path) for path in folder.iterdir() if path.suffix == ".toml"}
-    assert {"nano_network.toml", "nano.toml", "anatomy.toml"} <= set(recipes)
+    assert {"nano_network.toml", "nano.toml", "anatomy.toml", "recorded.toml"} <= set(recipes)
     assert all(recipe.architecture in ARCHITECTURES for recipe in recipes.values())
 
 
