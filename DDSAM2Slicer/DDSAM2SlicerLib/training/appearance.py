@@ -22,9 +22,7 @@ def render(draws: Draws, scene: Scene) -> torch.Tensor:
         image = _average_neighbours(image, draws.uniform(0, 0.33))
     image = _blur(image, draws.uniform(1.0, 3.0) if style == "pet" else draws.uniform(0.3, 1.4))
     if style == "mr" or draws.chance(0.2):
-        image = image * torch.exp(
-            draws.uniform(0, 0.5) * _upsampled(smooth_field(draws, 1, draws.uniform(0.7, 2), scene.points), image)
-        )
+        image = _with_bias_field(draws, scene, image, 0.5)
     if draws.chance(0.3):  # frames of one series differ in brightness
         image = image * (1 + draws.uniform(0, 0.1) * draws.normal(len(image), 1, 1))
     image = _add_noise(draws, image, style)
@@ -46,10 +44,14 @@ def _recorded(draws: Draws, scene: Scene) -> torch.Tensor:
     if draws.chance(0.2):
         image = _blur(image, draws.uniform(0.3, 1.0))
     if draws.chance(0.2):
-        image = image * torch.exp(
-            draws.uniform(0, 0.4) * _upsampled(smooth_field(draws, 1, draws.uniform(0.7, 2), scene.points), image)
-        )
+        image = _with_bias_field(draws, scene, image, 0.4)
     return image + draws.log_uniform(0.005, 0.06) * draws.normal(*image.shape) if draws.chance(0.3) else image
+
+
+def _with_bias_field(draws: Draws, scene: Scene, image: torch.Tensor, strongest: float) -> torch.Tensor:
+    """Make frames (T, H, W) smoothly brighter here and darker there, by factors of about exp(``strongest``) at most."""
+    strength, cells = draws.uniform(0, strongest), draws.uniform(0.7, 2)
+    return image * torch.exp(strength * _upsampled(smooth_field(draws, 1, cells, scene.points), image))
 
 
 def _tissue_image(draws: Draws, scene: Scene, style: str) -> torch.Tensor:

@@ -24,8 +24,8 @@ LABELS, IMAGE = "_labels.", "_image."
 """What tells the two files of a pair apart, in front of the suffix."""
 CACHED_MAPS = 600
 """Kept in memory by every process that draws clips, at two bytes a voxel of the labelled part, four with the image."""
-MARGIN = 0.75
-"""Of an image, so much of the labelled part's size is kept on each side of it."""
+MARGIN, MIN_MARGIN = 0.75, 8
+"""Of an image, so much of the labelled part's size and so many voxels more are kept on each side of it."""
 IMAGE_LEVELS = 4095
 """Images are kept in so many levels."""
 MIN_VOXELS = 200
@@ -138,11 +138,11 @@ def _read(path: Path) -> tuple[np.ndarray, tuple[float, ...], bool]:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        msg = f"The label map {path} cannot be read; take this file out of its folder. ({error})"
+        msg = f"{path} cannot be read; take this file out of its folder. ({error})"
         raise SettingsError(msg) from error
     is_series = image.GetDimension() == 4 and image.GetSize()[2] == 1
     if (image.GetDimension() != 3 and not is_series) or image.GetNumberOfComponentsPerPixel() != 1:
-        msg = f"{path} is not a volume of labels; take this file out of its folder."
+        msg = f"{path} is not a volume of labels, nor its image, nor a series of one slice; take it out of its folder."
         raise SettingsError(msg)
     values = sitk.GetArrayFromImage(image)
     return (values[:, 0] if is_series else values), image.GetSpacing()[:3], is_series
@@ -150,7 +150,7 @@ def _read(path: Path) -> tuple[np.ndarray, tuple[float, ...], bool]:
 
 def _widened(side: slice, size: int) -> slice:
     """Add the margin on both sides, as far as the volume goes."""
-    margin = round(MARGIN * (side.stop - side.start)) + 8
+    margin = round(MARGIN * (side.stop - side.start)) + MIN_MARGIN
     return slice(max(side.start - margin, 0), min(side.stop + margin, size))
 
 
@@ -162,7 +162,7 @@ def _in_levels(image: np.ndarray) -> torch.Tensor:
 
 
 def aim(draws: Draws, label_map: LabelMap) -> View:
-    """Choose a structure of a label map, and how closely and from where to look at it."""
+    """Choose a structure of a label map, and how closely and from where to look at it; images are not tilted."""
     label = draws.choice(tuple(label_map.boxes))
     box = label_map.boxes[label]
     inside = (label_map.values[box] == label).nonzero()
