@@ -112,7 +112,7 @@ def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Ten
     flow = fixed.new_zeros(fixed.shape[0], 2, FLOW_SIZES[0], FLOW_SIZES[0])
     for size, iterations in zip(FLOW_SIZES, FLOW_ITERATIONS, strict=True):
         is_coarsest = size == FLOW_SIZES[0]
-        if is_coarsest and not may_jump.any():
+        if is_coarsest and fixed.device.type == "cpu" and not may_jump.any():  # to ask a GPU takes longer
             continue
         target, source = (_shrink(image, size) for image in (fixed, moving))
         blur, slope = _line_filters(size, FLOW_SIGMA_PX, flow.device)

@@ -14,6 +14,7 @@ Letters: B objects, S input side, R side of the refined mask: S, but no more tha
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -255,7 +256,12 @@ def _bins(image: torch.Tensor) -> torch.Tensor:
 def _histogram(bins: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Weighted, smoothed and normalised histogram (B, NUM_BINS), nowhere zero."""
     counts = weight.new_zeros(len(bins), NUM_BINS).scatter_add(1, bins, weight)
-    kernel = counts.new_tensor([1, 4, 6, 4, 1]).view(1, 1, -1) / 16
-    smooth = F.conv1d(counts[:, None], kernel, padding=2)[:, 0]
+    smooth = F.conv1d(counts[:, None], _smoothing(counts.device), padding=2)[:, 0]
     share = smooth / smooth.sum(1, keepdim=True).clamp_min(1e-3)
     return share + 0.1 / NUM_BINS
+
+
+@lru_cache
+def _smoothing(device: torch.device) -> torch.Tensor:
+    """Binomial kernel (1, 1, 5) that smooths histograms."""
+    return torch.tensor([[[1.0, 4.0, 6.0, 4.0, 1.0]]], device=device) / 16

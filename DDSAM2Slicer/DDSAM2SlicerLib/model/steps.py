@@ -8,6 +8,7 @@ letters: B objects, S input side, C model width, (h, w) token grid (S/16 each).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,18 +66,24 @@ def normalise(frames: torch.Tensor) -> torch.Tensor:
     """Turn 8-bit frames (B, S, S) or (B, S, S, 3) into network input (B, 3, S, S), float32."""
     rgb = frames[..., None].expand(*frames.shape, 3) if frames.dim() == 3 else frames
     scaled = rgb.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-    mean = scaled.new_tensor(IMAGE_MEAN).view(1, 3, 1, 1)
-    std = scaled.new_tensor(IMAGE_STD).view(1, 3, 1, 1)
+    mean, std = _mean_and_std(frames.device)
     return (scaled - mean) / std
 
 
 def to_grey(image: torch.Tensor, largest_side: int) -> torch.Tensor:
     """Mean of the colours of a normalised input (B, 3, S, S), as (B, 1, s, s) in 0..1, s no larger than asked for."""
-    mean, std = (image.new_tensor(values, dtype=torch.float32).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+    mean, std = _mean_and_std(image.device)
     grey = (image.float() * std + mean).mean(1, keepdim=True)
     if grey.shape[-1] <= largest_side:
         return grey
     return F.interpolate(grey, size=(largest_side, largest_side), mode="area")
+
+
+@lru_cache
+def _mean_and_std(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """What SAM 2 normalises colours with, two (1, 3, 1, 1)."""
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
+    return mean, std
 
 
 def resize(values: torch.Tensor, side: int) -> torch.Tensor:
@@ -155,12 +162,18 @@ def encode_pointers(
     stacked = torch.stack([pointer for _, pointer in pointers])  # (N, B, C)
     count, batch, channels = stacked.shape
     longest = max(min(num_frames, model.max_obj_ptrs_in_encoder) - 1, 1)
-    distances = torch.tensor([distance for distance, _ in pointers], device=stacked.device, dtype=torch.float32)
+    distances = _on_device(tuple(float(distance) for distance, _ in pointers), stacked.device)
     encoding = model.obj_ptr_tpos_proj(get_1d_sine_pe(distances / longest, dim=channels))
     encoding = encoding[:, None].expand(-1, batch, -1)
     parts = channels // model.mem_dim
     tokens = stacked.reshape(count, batch, parts, model.mem_dim).permute(0, 2, 1, 3).flatten(0, 1)
     return tokens, encoding.repeat_interleave(parts, dim=0)
+
+
+@lru_cache
+def _on_device(numbers: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Numbers (N,) as a tensor; those of every clip are the same, and to send them anew each time is slow on a GPU."""
+    return torch.tensor(numbers, device=device)
 
 
 def decode(

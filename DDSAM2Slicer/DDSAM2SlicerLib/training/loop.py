@@ -19,6 +19,7 @@ from ..model.architectures import build_model
 from ..model.checkpoint import load_model
 from .config import Recipe, Stage
 from .data import Pool
+from .graphs import RecordedSteps
 from .objective import LossWeights
 from .prompts import Batch
 from .refining import refiner_loss
@@ -84,9 +85,11 @@ class Trainer:
         self.average = deepcopy(self.model).eval()
         groups = decay_groups(self.model, recipe.weight_decay)
         self.unwrapped = Objective(self.model)  # Fabric's wrapper takes no attributes
+        is_on_gpu = self.fabric.device.type == "cuda"
         self.objective, self.optimizer = self.fabric.setup(
-            self.unwrapped, torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98))
+            self.unwrapped, torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=is_on_gpu)
         )
+        self.is_recorded = is_on_gpu and self.fabric.world_size == 1
         self.average.to(self.fabric.device)
         self.step = 0
         self.stage, self.stage_step, self.seconds = 0, 0, 0.0  # where in which stage, and how long it has taken
@@ -116,6 +119,7 @@ class Trainer:
         seed = self.recipe.seed + 7919 * (self.step - self.stage_step)
         scenes_seen = self.stage_step * stage.fresh_per_step
         pool = Pool(stage, seed, scenes_seen, self.num_workers, self.fabric.global_rank, self.fabric.device)
+        self.recorded: RecordedSteps | None = None
         LOG.info("stage %s: from its step %d of %d on", stage.name, self.stage_step, stage.steps)
         started, running = time.monotonic() - self.seconds, None
         while not is_over(stage, self.stage_step, self.seconds):
@@ -136,17 +140,32 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, self.stage_step, self.seconds)
         self.model.train(self.recipe.trains != "refiner")  # what is frozen runs as in use
-        parts = (part.to(self.fabric.device) for part in (batch.frames, batch.masks, batch.steps))
-        loss = self.objective(*parts, batch.kind, generator)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
+        if self.is_recorded and batch.kind == "mask":
+            loss = self._replay(batch, generator)
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss = self._learn_from(batch, generator)
         norm = self.fabric.clip_gradients(
             self.objective, self.optimizer, max_norm=self.recipe.gradient_clip, error_if_nonfinite=False
         )
         if torch.isfinite(norm):  # one overflow must not spoil the weights
             self.optimizer.step()
             self._update_average()
+        return loss
+
+    def _learn_from(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        """Run the model forwards and backwards; returns the loss."""
+        parts = (part.to(self.fabric.device) for part in (batch.frames, batch.masks, batch.steps))
+        loss = self.objective(*parts, batch.kind, generator)
+        self.fabric.backward(loss)
         return loss.detach()
+
+    def _replay(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        """Let the GPU go by itself through what every step of clips given as masks does; the gradients are set."""
+        if self.recorded is None:
+            parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+            self.recorded = RecordedSteps(parameters, lambda kept: self._learn_from(kept, generator))
+        return self.recorded.run(batch)
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -6,7 +6,10 @@ import torch
 
 from .atlas import LabelMap, aim, image_at, labels_at, places_in_view
 from .fields import Draws, smooth_field
-from .scenes import COARSE, Scene, grid_of, time_path
+from .scenes import COARSE, Scene, grid_of, split_off, time_path
+
+JOINED, DIVIDED = 0.12, 0.25
+"""Shares of the scenes in which all that is named is asked for at once, or a structure up to a plane through it."""
 
 
 def recorded_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_map: LabelMap) -> Scene:
@@ -33,10 +36,16 @@ def recorded_scene(draws: Draws, num_frames: int, size: int, is_time: bool, labe
     points[..., :2] += draws.uniform(0, 0.06) * bend
     places = _turned_back(is_through, places_in_view(view, points, size), label_map)
     present, labels = labels_at(view, places).unique(return_inverse=True)
+    count = len(present)
     wholes = [(index,) for index, label in enumerate(present.tolist()) if label]
     aimed_at = [whole for whole in wholes if int(present[whole[0]]) == view.label]
+    if len(wholes) > 1 and draws.chance(JOINED):
+        aimed_at = [tuple(index for (index,) in wholes)]
+    elif aimed_at and not label_map.is_series and draws.chance(DIVIDED):
+        straight = grid_of(size // COARSE)[None] if step else points
+        labels, count = split_off(draws, labels, *aimed_at[0], count, straight, points), count + 1
     wholes = aimed_at * max(len(wholes) - 1, 1) + wholes or [(0,)]  # as often as all others together, which may be cut
-    return Scene(labels, len(present), 0, points, step, tuple(wholes), (), image=image_at(view, places))
+    return Scene(labels, count, 0, points, step, tuple(wholes), (), image=image_at(view, places))
 
 
 def _turned_back(is_through: torch.Tensor, places: torch.Tensor, label_map: LabelMap) -> torch.Tensor:

@@ -195,8 +195,7 @@ def _add_label_map(draws: Draws, canvas: _Canvas, label_map: LabelMap) -> int | 
     own = first + int(torch.searchsorted(present, view.label))
     canvas.wholes.append((own,))
     if draws.chance(0.5):  # one part of it is named apart from the other, though both look the same
-        ahead = _refine(_dividing_plane(draws, canvas, torch.zeros(3), 0.3)[None])[0] > 0
-        canvas.labels = torch.where((canvas.labels == own) & ahead, canvas.count, canvas.labels)
+        canvas.labels = split_off(draws, canvas.labels, own, canvas.count, canvas.straight, canvas.points)
         canvas.alike.append((own, canvas.count))
         canvas.count += 1
     return air
@@ -227,11 +226,30 @@ def _add_organ(draws: Draws, canvas: _Canvas) -> None:
     if draws.chance(0.5):  # two parts that touch, mostly divided by a convention only
         if draws.chance(0.7):
             canvas.alike.append((canvas.count, canvas.count - 1))
-        canvas.paint(torch.maximum(radius - 1, _dividing_plane(draws, canvas, centre, base)))
+        canvas.paint(torch.maximum(radius - 1, _dividing_plane(draws, canvas.straight, canvas.points, centre, base)))
     canvas.close_whole(first)
 
 
-def _dividing_plane(draws: Draws, canvas: _Canvas, centre: torch.Tensor, base: float) -> torch.Tensor:
+def split_off(
+    draws: Draws, labels: torch.Tensor, own: int, new: int, straight: torch.Tensor, points: torch.Tensor
+) -> torch.Tensor:
+    """Name one side of a structure ``new``, as conventions do: labels (T, H, W) with a plane through the middle.
+
+    Args:
+        draws: Source of randomness.
+        labels: (T, H, W) of the scene.
+        own: The structure's label.
+        new: That of the part beyond the plane.
+        straight: (T or 1, h, w, 3) points in which an upright plane stands still from frame to frame.
+        points: (T, h, w, 3) where each coarse pixel lies in the anatomy.
+    """
+    ahead = _refine(_dividing_plane(draws, straight, points, torch.zeros(3), 0.3)[None])[0] > 0
+    return torch.where((labels == own) & ahead, new, labels)
+
+
+def _dividing_plane(
+    draws: Draws, straight: torch.Tensor, points: torch.Tensor, centre: torch.Tensor, base: float
+) -> torch.Tensor:
     """Draw a function (T or 1, h, w) that changes its sign at a plane near ``centre``, within about half of ``base``.
 
     Where one half of an organ ends is a matter of convention, and conventions follow the axes of the body, as slices
@@ -241,7 +259,7 @@ def _dividing_plane(draws: Draws, canvas: _Canvas, centre: torch.Tensor, base: f
     direction = F.normalize(draws.normal(3) * torch.tensor([1.0, 1.0, 0.0 if is_upright else 1.0]), dim=0)
     if is_upright and draws.chance(0.6):
         direction = torch.eye(3)[draws.integer(0, 1)]
-    places = canvas.straight if is_upright else canvas.points
+    places = straight if is_upright else points
     return ((places - centre) / base) @ direction - draws.uniform(-0.4, 0.4)
 
 

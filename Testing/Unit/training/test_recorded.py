@@ -8,6 +8,7 @@ import SimpleITK as sitk
 import torch
 
 from DDSAM2SlicerLib.core.errors import SettingsError
+from DDSAM2SlicerLib.training import recorded
 from DDSAM2SlicerLib.training.appearance import render
 from DDSAM2SlicerLib.training.atlas import load_label_map
 from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
@@ -35,13 +36,35 @@ def ball(tmp_path):
 
 
 def test_labels_lie_where_the_image_shows_them(ball):
-    """Slice by slice and in motion, whatever the view."""
+    """Slice by slice and in motion, whatever the view, in one part or two."""
     for seed in range(12):
         scene = recorded_scene(Draws(seed), 6, 64, seed % 2 == 1, load_label_map(ball))
-        is_bright = scene.image > 2000
-        overlap = ((scene.labels == scene.wholes[0][0]) == is_bright).float().mean()
+        background = scene.labels[scene.image < 1000].mode().values
+        overlap = ((scene.labels != background) == (scene.image > 2000)).float().mean()
         assert scene.labels.shape == (6, 64, 64)
         assert overlap > 0.97
+
+
+def test_a_structure_may_be_asked_for_up_to_a_plane_only(ball, monkeypatch):
+    """The other side is named otherwise, though the image shows nothing there."""
+    monkeypatch.setattr(recorded, "DIVIDED", 1.0)
+    is_divided = []
+    for seed in range(8):
+        scene = recorded_scene(Draws(seed), 6, 64, False, load_label_map(ball))
+        own, rest = scene.labels == scene.wholes[0][0], scene.labels == scene.num_labels - 1
+        assert (scene.image[own | rest] > 1500).float().mean() > 0.97
+        is_divided.append(bool(own.any() and rest.any()))
+    assert sum(is_divided) >= 6
+
+
+def test_all_that_is_named_may_be_asked_for_at_once(tmp_path, monkeypatch):
+    """As users draw a box around the whole of something that has parts."""
+    monkeypatch.setattr(recorded, "JOINED", 1.0)
+    labels = np.zeros((20, 48, 48), np.uint8)
+    labels[:, 8:24, 8:40], labels[:, 24:40, 8:40] = 1, 2
+    loaded = load_label_map(write_pair(tmp_path, labels, 1000 * labels.astype(np.int16)))
+    scenes = [recorded_scene(Draws(seed), 4, 64, False, loaded) for seed in range(4)]
+    assert any(len(whole) == 2 for scene in scenes for whole in scene.wholes)
 
 
 def test_thick_slices_are_shown_as_they_were_recorded(ball):
