@@ -1,10 +1,12 @@
-"""The model made ready to run: device, number format, prepared modules, small frame cache (layer: engine)."""
+"""The model made ready to run: device, number format, prepared modules, frames ahead of their use (layer: engine)."""
 
 from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +14,7 @@ import torch
 from ..core.frames import FrameSource
 from ..core.settings import EngineSettings
 from ..model import steps
+from ..model.prior import Motion
 from ..model.refiner import Clues
 from .crop import Crop
 from .device import computing, has_bf16_unit, wants_bf16
@@ -20,6 +23,8 @@ from .memory_reader import MemoryReader
 
 CACHED_FRAMES = 8
 """Encoded frames kept per session: enough to re-encode the recent memories of several objects when the crop moves."""
+MAX_SHARED = 10_000_000
+"""Numbers of a network so small that one frame hardly keeps two cores busy: its next frame is prepared beside it."""
 STORED_DTYPE = torch.bfloat16
 """Memories are stored in this format whatever the network computes in, as sam2's predictor does."""
 
@@ -49,12 +54,26 @@ class Network:
         # the refiner's convolutions gain from 16 bits at any size
         self._refines_in_bf16 = self.is_bf16 or (settings.precision == "auto" and has_bf16_unit(device))
         self._mirror = settings.mirror
+        self._half = torch.get_num_threads() // 2
+        is_small = sum(parameter.numel() for parameter in model.parameters()) < MAX_SHARED
+        may_share = device.type == "cpu" and self._half and is_small
+        self.helper = ThreadPoolExecutor(1, "frames", torch.set_num_threads, (self._half,)) if may_share else None
         self.size = model.image_size
         self.mask_side = steps.mask_side(model)
 
     def computing(self) -> AbstractContextManager[None]:
         """Context in which all network calls belong."""
         return computing(self.device, self.is_bf16)
+
+    @contextmanager
+    def sharing_cores(self) -> Iterator[None]:
+        """Context in which half of the cores are left to the helper, if there is one."""
+        count = torch.get_num_threads()
+        torch.set_num_threads(self._half if self.helper else count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(count)
 
     def refine(self, decoded: steps.Decoded, clues: Clues) -> steps.Decoded:
         """Redraw decoded masks, if the model has a refiner."""
@@ -93,24 +112,51 @@ class Network:
 
 
 class FrameCache:
-    """Encodes frames of one stack on demand and keeps the latest few."""
+    """Encodes and registers frames of one stack, on demand or ahead of it, and keeps the latest few."""
 
     def __init__(self, network: Network, source: FrameSource) -> None:
         """Keep the stack; no frame is read yet."""
         self._network = network
         self._source = source
         self._frames: OrderedDict[tuple[int, Crop], Frame] = OrderedDict()
+        self._ahead: OrderedDict[tuple[int, Crop], tuple[int, Future[tuple[Frame, Motion | None]]]] = OrderedDict()
+        self._motions: OrderedDict[tuple[int, int, Crop], Motion] = OrderedDict()
 
     def get(self, index: int, crop: Crop) -> Frame:
         """Return a frame under a crop, encoded if it is not at hand."""
         key = (index, crop)
+        if key in self._ahead:
+            previous, ahead = self._ahead.pop(key)
+            frame, motion = ahead.result()
+            _keep(self._frames, key, frame)
+            _keep(self._motions, (previous, *key), motion)
         if key not in self._frames:
-            image = self.look(index, crop)
-            self._frames[key] = Frame(index, crop, image, self._network.encoder.encode(image))
+            _keep(self._frames, key, self._encode(index, crop, self.look(index, crop)))
         self._frames.move_to_end(key)
-        while len(self._frames) > CACHED_FRAMES:
-            self._frames.popitem(last=False)
         return self._frames[key]
+
+    def motion(self, previous: int, index: int, crop: Crop) -> Motion:
+        """How the image moved from one frame to another under a crop."""
+        key = (previous, index, crop)
+        if key not in self._motions:
+            images = (self.get(one, crop).image for one in (previous, index))
+            _keep(self._motions, key, self._network.prior.register(*images, self.step(crop)))
+        return self._motions[key]
+
+    def begin(self, index: int, previous: int, crop: Crop) -> None:
+        """Let the helper, if there is one, encode a frame and register its neighbour with it."""
+        key = (index, crop)
+        if self._network.helper is None or key in self._frames or key in self._ahead:
+            return
+        image, before = self.look(index, crop), self.get(previous, crop).image
+
+        def prepare() -> tuple[Frame, Motion | None]:
+            prior = self._network.prior
+            with self._network.computing():
+                motion = None if prior is None else prior.register(before, image, self.step(crop))
+                return self._encode(index, crop, image), motion
+
+        _keep(self._ahead, key, (previous, self._network.helper.submit(prepare)))
 
     def look(self, index: int, crop: Crop) -> torch.Tensor:
         """Return the normalised pixels (1, 3, S, S) of a frame under a crop; nothing is encoded or kept."""
@@ -124,7 +170,19 @@ class FrameCache:
 
     def clear(self) -> None:
         """Forget all frames."""
-        self._frames.clear()
+        for kept in (self._frames, self._ahead, self._motions):
+            kept.clear()
+
+    def _encode(self, index: int, crop: Crop, image: torch.Tensor) -> Frame:
+        """Run the encoder over an image (1, 3, S, S)."""
+        return Frame(index, crop, image, self._network.encoder.encode(image))
+
+
+def _keep(store: OrderedDict, key: tuple, value: object) -> None:
+    """Add a value to a store of the latest few."""
+    store[key] = value
+    while len(store) > CACHED_FRAMES:
+        store.popitem(last=False)
 
 
 def _convert(model: torch.nn.Module) -> torch.nn.Module:

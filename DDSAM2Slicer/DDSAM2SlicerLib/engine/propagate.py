@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -70,6 +71,7 @@ class Sweep:
             for ids, own in _batches(one, anchors)
         ]
         self.frames = sorted({frame for one in passes for frame in one.frames}, reverse=self.reverse)
+        self._following = dict(pairwise(self.frames))
         self._crop: Crop | None = None
 
     def step(self, frame: int) -> list[FrameResult]:
@@ -79,10 +81,12 @@ class Sweep:
         results = [_ended_result(group, frame, self._shop.policy) for group in groups if group.ended]
         active = [group for group in groups if group.object_ids]
         if active:
-            with self._shop.network.computing():
+            with self._shop.network.computing(), self._shop.network.sharing_cores():
                 self._start_groups(active, frame)
                 self._move_crop(active)
                 seen = self._shop.cache.get(frame, self._crop)
+                if (following := self._following.get(frame)) is not None:
+                    self._shop.cache.begin(following, frame, self._crop)
                 results += [self._segment(group, seen) for group in active]
         return results
 
@@ -184,7 +188,7 @@ class Sweep:
         carried = neighbour.carried
         if carried is None:
             carried = carried_from(previous.image, neighbour.low_res)
-        motion = self._shop.network.prior.register(previous.image, seen.image, self._shop.cache.step(self._crop))
+        motion = self._shop.cache.motion(neighbour.frame, seen.index, self._crop)
         return self._shop.network.prior(motion, neighbour.low_res, neighbour.trend, carried)
 
     def _gather_clues(self, bank: MemoryBank, seen: Frame, moved: Moved | None) -> Clues:

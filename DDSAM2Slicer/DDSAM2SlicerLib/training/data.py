@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from .atlas import find_label_maps
 from .clips import MIN_PROMPT_PX, ClipSettings, make_clips
 from .config import Stage
 from .prompts import Batch, join_clips
@@ -24,7 +25,13 @@ class Scenes(Dataset):
     """Clips by the number of their scene, which with the seed decides everything about them."""
 
     def __init__(self, settings: ClipSettings, seed: int, stride: int) -> None:
-        """Scene n is drawn from ``seed + n * stride``."""
+        """Scene n is drawn from ``seed + n * stride``.
+
+        Raises:
+            SettingsError: If there are no label maps where the settings say so.
+        """
+        if settings.label_maps:  # said here, before processes are started that would each fail at it
+            find_label_maps(settings.label_maps)
         self.settings, self.seed, self.stride = settings, seed, stride
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:

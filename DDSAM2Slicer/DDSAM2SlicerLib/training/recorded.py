@@ -8,7 +8,7 @@ from .atlas import LabelMap, aim, image_at, labels_at, places_in_view
 from .fields import Draws, smooth_field
 from .scenes import COARSE, Scene, grid_of, split_off, time_path
 
-JOINED, DIVIDED = 0.12, 0.25
+JOINED, DIVIDED = 0.12, 0.35
 """Shares of the scenes in which all that is named is asked for at once, or a structure up to a plane through it."""
 
 
