@@ -29,6 +29,8 @@ class Score:
 
     dice: float
     """Mean over clips of the Dice pooled over the tracked frames."""
+    median: float
+    """Median of the same: some clips show an object that cannot be seen."""
     copied: float
     """The same of the first mask left where it was."""
     absent: int
@@ -73,7 +75,13 @@ def score_clips(predictor: Predictor, clips: list[Clip]) -> Score:
         scores.append(dice(found, truth))
         copied.append(dice(np.broadcast_to(clip.masks[0].numpy(), truth.shape), truth))
         empty += [not mask.any() for mask, real in zip(found, truth, strict=True) if not real.any()]
-    return Score(float(np.mean(scores)), float(np.mean(copied)), len(empty), float(np.mean(empty)) if empty else 1.0)
+    return Score(
+        dice=float(np.mean(scores)),
+        median=float(np.median(scores)),
+        copied=float(np.mean(copied)),
+        absent=len(empty),
+        empty=float(np.mean(empty)) if empty else 1.0,
+    )
 
 
 def describe_scores(model: str, count: int, num_frames: int) -> Iterator[str]:
@@ -84,6 +92,7 @@ def describe_scores(model: str, count: int, num_frames: int) -> Iterator[str]:
     for name, time_share in KINDS.items():
         score = score_clips(predictor, holdout_clips(time_share, count, num_frames))
         yield (
-            f"{name}: {count} clips of {num_frames} frames, mean Dice {score.dice:.3f} (copied {score.copied:.3f}); "
+            f"{name}: {count} clips of {num_frames} frames, mean Dice {score.dice:.3f}, median {score.median:.3f} "
+            f"(copied {score.copied:.3f}); "
             f"{score.absent} frames without the object, {score.empty:.1%} of them empty"
         )

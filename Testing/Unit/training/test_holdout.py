@@ -32,7 +32,7 @@ def test_scores_are_of_the_tracked_frames_and_of_those_without_the_object():
     frames, masks = torch.zeros(4, 16, 16, dtype=torch.uint8), torch.zeros(4, 16, 16, dtype=torch.bool)
     masks[:3, 4:8, 4:8] = True
     score = score_clips(StayingPredictor(), [Clip(frames, masks, step=0.0)])
-    assert score.dice == score.copied == 2 * 32 / (48 + 32)
+    assert score.dice == score.median == score.copied == 2 * 32 / (48 + 32)
     assert (score.absent, score.empty) == (1, 0.0)
 
 
