@@ -89,7 +89,8 @@ class Trainer:
         self.objective, self.optimizer = self.fabric.setup(
             self.unwrapped, torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=is_on_gpu)
         )
-        self.is_recorded = is_on_gpu and self.fabric.world_size == 1
+        self.may_replay = is_on_gpu and self.fabric.world_size == 1
+        self.recorded: RecordedSteps | None = None
         self.average.to(self.fabric.device)
         self.step = 0
         self.stage, self.stage_step, self.seconds = 0, 0, 0.0  # where in which stage, and how long it has taken
@@ -119,7 +120,7 @@ class Trainer:
         seed = self.recipe.seed + 7919 * (self.step - self.stage_step)
         scenes_seen = self.stage_step * stage.fresh_per_step
         pool = Pool(stage, seed, scenes_seen, self.num_workers, self.fabric.global_rank, self.fabric.device)
-        self.recorded: RecordedSteps | None = None
+        self.recorded = None  # another stage takes other steps
         LOG.info("stage %s: from its step %d of %d on", stage.name, self.stage_step, stage.steps)
         started, running = time.monotonic() - self.seconds, None
         while not is_over(stage, self.stage_step, self.seconds):
@@ -140,7 +141,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, self.stage_step, self.seconds)
         self.model.train(self.recipe.trains != "refiner")  # what is frozen runs as in use
-        if self.is_recorded and batch.kind == "mask":
+        if self.may_replay and batch.kind == "mask":
             loss = self._replay(batch, generator)
         else:
             self.optimizer.zero_grad(set_to_none=True)
