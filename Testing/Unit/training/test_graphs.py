@@ -13,6 +13,7 @@ from DDSAM2SlicerLib.training.prompts import Batch
 from DDSAM2SlicerLib.training.refining import refiner_loss
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_replay_learns_from_the_batch_it_is_given(monkeypatch):
     """Not from the one that was recorded."""
