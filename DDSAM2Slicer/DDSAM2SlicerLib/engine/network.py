@@ -23,7 +23,7 @@ from .memory_reader import MemoryReader
 
 CACHED_FRAMES = 8
 """Encoded frames kept per session: enough to re-encode the recent memories of several objects when the crop moves."""
-MAX_SHARED = 10_000_000
+SMALL_NETWORK = 10_000_000
 """Numbers of a network so small that one frame hardly keeps two cores busy: its next frame is prepared beside it."""
 STORED_DTYPE = torch.bfloat16
 """Memories are stored in this format whatever the network computes in, as sam2's predictor does."""
@@ -55,7 +55,7 @@ class Network:
         self._refines_in_bf16 = self.is_bf16 or (settings.precision == "auto" and has_bf16_unit(device))
         self._mirror = settings.mirror
         self._half = torch.get_num_threads() // 2
-        is_small = sum(parameter.numel() for parameter in model.parameters()) < MAX_SHARED
+        is_small = sum(parameter.numel() for parameter in model.parameters()) < SMALL_NETWORK
         may_share = device.type == "cpu" and self._half and is_small
         self.helper = ThreadPoolExecutor(1, "frames", torch.set_num_threads, (self._half,)) if may_share else None
         self.size = model.image_size
@@ -136,27 +136,27 @@ class FrameCache:
         return self._frames[key]
 
     def motion(self, previous: int, index: int, crop: Crop) -> Motion:
-        """How the image moved from one frame to another under a crop."""
+        """How the image moved from frame ``previous`` to frame ``index`` under a crop; found if not at hand."""
         key = (previous, index, crop)
         if key not in self._motions:
             images = (self.get(one, crop).image for one in (previous, index))
             _keep(self._motions, key, self._network.prior.register(*images, self.step(crop)))
         return self._motions[key]
 
-    def begin(self, index: int, previous: int, crop: Crop) -> None:
-        """Let the helper, if there is one, encode a frame and register its neighbour with it."""
+    def prepare(self, index: int, previous: int, crop: Crop) -> None:
+        """Let the helper, if there is one, encode a frame and find the motion from ``previous`` to it."""
         key = (index, crop)
         if self._network.helper is None or key in self._frames or key in self._ahead:
             return
         image, before = self.look(index, crop), self.get(previous, crop).image
 
-        def prepare() -> tuple[Frame, Motion | None]:
+        def work() -> tuple[Frame, Motion | None]:
             prior = self._network.prior
             with self._network.computing():
                 motion = None if prior is None else prior.register(before, image, self.step(crop))
                 return self._encode(index, crop, image), motion
 
-        _keep(self._ahead, key, (previous, self._network.helper.submit(prepare)))
+        _keep(self._ahead, key, (previous, self._network.helper.submit(work)))
 
     def look(self, index: int, crop: Crop) -> torch.Tensor:
         """Return the normalised pixels (1, 3, S, S) of a frame under a crop; nothing is encoded or kept."""

@@ -86,7 +86,7 @@ class Sweep:
                 self._move_crop(active)
                 seen = self._shop.cache.get(frame, self._crop)
                 if (following := self._following.get(frame)) is not None:
-                    self._shop.cache.begin(following, frame, self._crop)
+                    self._shop.cache.prepare(following, frame, self._crop)
                 results += [self._segment(group, seen) for group in active]
         return results
 
@@ -184,10 +184,9 @@ class Sweep:
         neighbour = bank.neighbour(seen.index)
         if self._shop.network.prior is None or neighbour is None:
             return None
-        previous = self._shop.cache.get(neighbour.frame, self._crop)
         carried = neighbour.carried
         if carried is None:
-            carried = carried_from(previous.image, neighbour.low_res)
+            carried = carried_from(self._shop.cache.get(neighbour.frame, self._crop).image, neighbour.low_res)
         motion = self._shop.cache.motion(neighbour.frame, seen.index, self._crop)
         return self._shop.network.prior(motion, neighbour.low_res, neighbour.trend, carried)
 

@@ -39,8 +39,7 @@ class Scenes(Dataset):
         clips = make_clips(self.seed + number * self.stride, self.settings)
         if not clips:
             return None
-        batch = join_clips(clips, "mask")
-        return batch.frames, batch.masks, batch.steps
+        return join_clips(clips, "mask").tensors
 
 
 def scene_batches(

@@ -35,8 +35,8 @@ class RecordedSteps:
     def run(self, batch: Batch) -> torch.Tensor:
         """Put the gradients of a batch, which has the first one's shape, into the parameters; returns the loss."""
         if self.batch is None:
-            self.batch = Batch(batch.frames.clone(), batch.masks.clone(), batch.steps.clone(), batch.kind)
-        for kept, new in zip(self._parts(self.batch), self._parts(batch), strict=True):
+            self.batch = Batch(*(part.clone() for part in batch.tensors), batch.kind)
+        for kept, new in zip(self.batch.tensors, batch.tensors, strict=True):
             kept.copy_(new)
         if len(self.recordings) < NUM_RECORDINGS:
             self.recordings.append(self._record())
@@ -67,8 +67,3 @@ class RecordedSteps:
         """Drop all gradients, so that a recording makes its own."""
         for parameter in self.parameters:
             parameter.grad = None
-
-    @staticmethod
-    def _parts(batch: Batch) -> tuple[torch.Tensor, ...]:
-        """Tensors of a batch."""
-        return batch.frames, batch.masks, batch.steps

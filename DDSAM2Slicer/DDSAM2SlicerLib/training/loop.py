@@ -156,7 +156,7 @@ class Trainer:
 
     def _learn_from(self, batch: Batch, generator: torch.Generator) -> torch.Tensor:
         """Run the model forwards and backwards; returns the loss."""
-        parts = (part.to(self.fabric.device) for part in (batch.frames, batch.masks, batch.steps))
+        parts = (part.to(self.fabric.device) for part in batch.tensors)
         loss = self.objective(*parts, batch.kind, generator)
         self.fabric.backward(loss)
         return loss.detach()

@@ -39,6 +39,11 @@ class Batch:
     steps: torch.Tensor  # (B, 1, 1, 1) float, as ``Clues.step``
     kind: str
 
+    @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Frames, masks and steps."""
+        return self.frames, self.masks, self.steps
+
 
 def join_clips(clips: Sequence[Clip], kind: str) -> Batch:
     """Make a batch of clips of equal size."""
