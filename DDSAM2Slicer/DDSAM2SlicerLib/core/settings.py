@@ -72,8 +72,8 @@ class EngineSettings(Settings):
     mask_prior: bool = option(True, "Use the model's motion-compensated previous mask, if it has one.")
     mirror: bool = option(True, "Draw every mask twice, from the frame and its mirror image, if the model can refine.")
     min_certainty: float = option(
-        0.6,
-        "Show no mask that is less sure than this share of its prompt's, if the model can refine; it is followed on.",
+        0.74,
+        "Show no mask less sure than this share of its object's first, if the model can refine; it is followed on.",
         low=0.0,
         high=1.0,
     )

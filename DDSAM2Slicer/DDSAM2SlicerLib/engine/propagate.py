@@ -24,6 +24,10 @@ from .prompting import Context, Prompted, Prompter
 from .rows import join, put_row
 from .scores import FrameResult, FrameScore, overlap_of
 
+LEAST_USUAL = 0.8
+"""An object's usual certainty is taken to be at least this share of its prompt's: what is absent at once has none."""
+LASTING = 0.3
+"""Share of the certainty before in the mean over the frames: one bad frame in good ones is shown, one lucky one not."""
 ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
 
 
@@ -38,6 +42,18 @@ class Group:
     masks: dict[int, NDArray] = field(default_factory=dict)  # latest mask of each object
     empty_frames: dict[int, int] = field(default_factory=dict)  # frames in a row without the object
     ended: list[int] = field(default_factory=list)
+    certainty: dict[int, tuple[float, float]] = field(default_factory=dict)  # usual and latest of each object
+
+    def is_sure(self, object_id: int, certainty: float, start: float, share: float) -> bool:
+        """Whether an object has of late had a share of its usual certainty: thin ones never have that of round ones.
+
+        Usual is what the first frame behind the anchor has, but no more than the anchor's own, ``start``: what begins
+        with an unsure answer to a box or a click can hardly be surer.
+        """
+        usual, latest = self.certainty.get(object_id, (min(max(certainty, LEAST_USUAL * start), start), certainty))
+        latest += (1 - LASTING) * (certainty - latest)
+        self.certainty[object_id] = usual, latest
+        return latest >= share * usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +137,7 @@ class Sweep:
                 continue
             source = previous if previous in group.anchors else min(group.anchors, key=lambda one: abs(one - frame))
             group.masks = {object_id: self._shop.anchor(object_id, source).mask for object_id in group.object_ids}
+            group.certainty.clear()
 
     def _move_crop(self, groups: list[Group]) -> None:
         """Let the crop follow the objects; when it moves, all memories are encoded again under the new one."""
@@ -268,10 +285,10 @@ class Sweep:
         masks = self._to_masks(seen.crop, decoded.low_res)
         followed = dict(zip(group.object_ids, masks, strict=True))
         if self._shop.network.model.refiner is not None and not is_corrected:
-            # what starts from an unsure answer to a box or a click can hardly be surer
-            start = group.bank.nearest_conditioning(seen.index).iou
-            is_sure = (decoded.iou >= self._shop.settings.min_certainty * start).cpu().numpy()
-            masks = masks & is_sure[:, None, None]
+            starts = group.bank.nearest_conditioning(seen.index).iou.tolist()
+            own = zip(group.object_ids, decoded.iou.tolist(), starts, strict=True)
+            is_sure = [group.is_sure(*one, self._shop.settings.min_certainty) for one in own]
+            masks = masks & np.array(is_sure)[:, None, None]
         probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
         scores = tuple(
             FrameScore(iou, score, overlap_of(mask, group.masks[object_id]))

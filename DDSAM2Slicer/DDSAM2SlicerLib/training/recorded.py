@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
+from scipy import ndimage
 
 from .atlas import LabelMap, aim, image_at, labels_at, places_in_view
 from .fields import Draws, smooth_field
@@ -10,6 +14,10 @@ from .scenes import COARSE, Scene, grid_of, split_off, time_path
 
 JOINED, DIVIDED = 0.12, 0.35
 """Shares of the scenes in which all that is named is asked for at once, or a structure up to a plane through it."""
+UNNAMED = 0.2
+"""Share of the scenes in which a region is asked for that nobody has named: not only known shapes are to be learned."""
+MIN_SHARE, MAX_SHARE = 0.003, 0.3
+"""Size of such a region where it is largest, as shares of the frame."""
 
 
 def recorded_scene(draws: Draws, num_frames: int, size: int, is_time: bool, label_map: LabelMap) -> Scene:
@@ -35,17 +43,54 @@ def recorded_scene(draws: Draws, num_frames: int, size: int, is_time: bool, labe
     bend = smooth_field(draws, 2, draws.uniform(1, 4), points).permute(1, 2, 3, 0)
     points[..., :2] += draws.uniform(0, 0.06) * bend
     places = _turned_back(is_through, places_in_view(view, points, size), label_map)
+    image = image_at(view, places)
     present, labels = labels_at(view, places).unique(return_inverse=True)
     count = len(present)
     wholes = [(index,) for index, label in enumerate(present.tolist()) if label]
     aimed_at = [whole for whole in wholes if int(present[whole[0]]) == view.label]
     if len(wholes) > 1 and draws.chance(JOINED):
         aimed_at = [tuple(index for (index,) in wholes)]
+    elif draws.chance(UNNAMED):
+        has_rim = aimed_at and draws.chance(0.5)
+        region = _rim(draws, labels == aimed_at[0][0]) if has_rim else _region(draws, image, step > 0)
+        if region is not None:
+            labels, count, aimed_at, wholes = torch.where(region, count, labels), count + 1, [], [(count,)]
     elif aimed_at and not label_map.is_series and draws.chance(DIVIDED):
         straight = grid_of(size // COARSE)[None] if step else points
         labels, count = split_off(draws, labels, *aimed_at[0], count, straight, points), count + 1
     wholes = aimed_at * max(len(wholes) - 1, 1) + wholes or [(0,)]  # as often as all others together, which may be cut
-    return Scene(labels, count, 0, points, step, tuple(wholes), (), image=image_at(view, places))
+    return Scene(labels, count, 0, points, step, tuple(wholes), (), image=image)
+
+
+def _region(draws: Draws, image: torch.Tensor, is_through: bool) -> torch.Tensor | None:
+    """Mark what is as bright as a random place and connected with it: (T, H, W), None if it is too small or large.
+
+    As superpixels teach few-shot segmentation without labels (Ouyang et al. 2020), but through slices and time.
+    """
+    sigma_px = draws.log_uniform(1.2, 4)
+    smooth = ndimage.gaussian_filter(image.numpy(), (0.5 * is_through, sigma_px, sigma_px))
+    place = (len(image) // 2, *(draws.integer(side // 4, 3 * side // 4) for side in image.shape[1:]))
+    tolerance = float(image.std()) * draws.log_uniform(0.15, 0.8)
+    pieces, _ = ndimage.label(np.abs(smooth - smooth[place] - draws.uniform(-0.8, 0.8) * tolerance) < tolerance)
+    return _if_of_some_size(torch.from_numpy(pieces == pieces[place]))
+
+
+def _rim(draws: Draws, structure: torch.Tensor) -> torch.Tensor | None:
+    """Mark a structure with a margin, its inside or its rim, (T, H, W): their borders are no edges, but move along."""
+    inside = structure.numpy()
+    if not inside.any():
+        return None
+    apart = (1e4, 1, 1)  # frames are measured one by one
+    distance = ndimage.distance_transform_edt(~inside, apart) - ndimage.distance_transform_edt(inside, apart)
+    radius = math.sqrt(inside.sum((1, 2)).max() / math.pi)
+    near, far = (draws.log_uniform(0.08, 0.5) * radius for _ in range(2))
+    low, high = draws.choice(((-math.inf, far), (-math.inf, -near), (-near, far), (0, far), (-near, 0)))
+    return _if_of_some_size(torch.from_numpy((distance > low) & (distance <= high)))
+
+
+def _if_of_some_size(region: torch.Tensor) -> torch.Tensor | None:
+    """Pass a region (T, H, W) that is large enough to be looked at, and no more than a part of the frame."""
+    return region if MIN_SHARE <= float(region.float().mean((1, 2)).max()) <= MAX_SHARE else None
 
 
 def _turned_back(is_through: torch.Tensor, places: torch.Tensor, label_map: LabelMap) -> torch.Tensor:

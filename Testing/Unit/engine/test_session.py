@@ -12,6 +12,7 @@ from DDSAM2SlicerLib.core.settings import EngineSettings
 from DDSAM2SlicerLib.engine import network
 from DDSAM2SlicerLib.engine.crop import bounding_box
 from DDSAM2SlicerLib.engine.predictor import Predictor
+from DDSAM2SlicerLib.engine.propagate import Group
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
 
 SIZE = 64
@@ -216,6 +217,22 @@ def test_what_starts_from_an_unsure_prompt_need_not_be_surer_than_that(a_model, 
     assert least < start < 1
     assert sum(result.masks.any() for result in follow(0.999 * least / start)[1:]) == len(found)
     assert sum(result.masks.any() for result in follow(1.0)[1:]) < len(found)
+
+
+@pytest.mark.parametrize(
+    ("certainties", "start", "shown"),
+    [
+        ([0.95, 0.9, 0.6, 0.5], 1.0, [True, True, False, False]),
+        ([0.8, 0.75, 0.57, 0.57], 1.0, [True, True, True, False]),  # thin: never as sure, and so shown for longer
+        ([0.95, 0.95, 0.65, 0.95], 1.0, [True, True, True, True]),  # one bad frame
+        ([0.95, 0.3, 0.3, 0.75], 1.0, [True, False, False, False]),  # one lucky one
+        ([0.5, 0.5], 1.0, [False, False]),  # gone at once
+        ([0.5, 0.5], 0.6, [True, True]),  # but not if the answer to the prompt was as unsure
+    ],
+)
+def test_certainty_is_compared_with_what_an_object_has_next_to_its_prompt(certainties, start, shown):
+    group = Group([1], (), (), bank=None)
+    assert [group.is_sure(1, certainty, start, 0.74) for certainty in certainties] == shown
 
 
 def test_an_ended_object_is_tracked_again_behind_its_next_seed(a_blind_model, a_scene):

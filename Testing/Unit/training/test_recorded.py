@@ -35,8 +35,9 @@ def ball(tmp_path):
     return write_pair(tmp_path, 5 * inside.astype(np.uint8), image, (1.0, 1.0, 2.5))
 
 
-def test_labels_lie_where_the_image_shows_them(ball):
+def test_labels_lie_where_the_image_shows_them(ball, monkeypatch):
     """Slice by slice and in motion, whatever the view, in one part or two."""
+    monkeypatch.setattr(recorded, "UNNAMED", 0.0)
     for seed in range(12):
         scene = recorded_scene(Draws(seed), 6, 64, seed % 2 == 1, load_label_map(ball))
         background = scene.labels[scene.image < 1000].mode().values
@@ -47,6 +48,7 @@ def test_labels_lie_where_the_image_shows_them(ball):
 
 def test_a_structure_may_be_asked_for_up_to_a_plane_only(ball, monkeypatch):
     """The other side is named otherwise, though the image shows nothing there."""
+    monkeypatch.setattr(recorded, "UNNAMED", 0.0)
     monkeypatch.setattr(recorded, "DIVIDED", 1.0)
     is_divided = []
     for seed in range(8):
@@ -65,6 +67,32 @@ def test_all_that_is_named_may_be_asked_for_at_once(tmp_path, monkeypatch):
     loaded = load_label_map(write_pair(tmp_path, labels, 1000 * labels.astype(np.int16)))
     scenes = [recorded_scene(Draws(seed), 4, 64, False, loaded) for seed in range(4)]
     assert any(len(whole) == 2 for scene in scenes for whole in scene.wholes)
+
+
+def test_a_region_that_nobody_named_may_be_asked_for(ball, monkeypatch):
+    """It is as bright as one place, and then it can be the whole ball, or it lies along the ball's border."""
+    monkeypatch.setattr(recorded, "UNNAMED", 1.0)
+    shares_of_ball, is_alone = [], []
+    for seed in range(24):
+        scene = recorded_scene(Draws(seed), 6, 64, seed % 2 == 1, load_label_map(ball))
+        asked, is_ball = torch.isin(scene.labels, torch.tensor(scene.wholes[0])), scene.image > 2000
+        if asked.any() and is_ball.any():
+            shares_of_ball.append(float((asked & is_ball).sum() / is_ball.sum()))
+            is_alone.append(bool((asked & ~is_ball).any()))
+    assert any(0.1 < share < 0.9 for share in shares_of_ball)  # an inside or a rim
+    assert any(share > 0.99 for share in shares_of_ball)
+    assert any(is_alone)
+
+
+def test_rims_are_measured_within_each_frame():
+    """A margin does not reach into a frame that does not show the structure."""
+    structure = torch.zeros(3, 64, 64, dtype=torch.bool)
+    structure[1, 20:44, 20:44] = True
+    rims = [rim for seed in range(20) if (rim := recorded._rim(Draws(seed), structure)) is not None]
+    assert len(rims) >= 10
+    assert all(rim[1].any() and not rim[0].any() and not rim[2].any() for rim in rims)
+    assert any((rim & ~structure).any() for rim in rims)
+    assert any((structure & ~rim).any() for rim in rims)
 
 
 def test_thick_slices_are_shown_as_they_were_recorded(ball):
