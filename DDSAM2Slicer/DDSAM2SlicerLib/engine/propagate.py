@@ -166,13 +166,13 @@ class Sweep:
         )
         if shop.network.model.refiner is not None:
             decoded = shop.network.refine(decoded, self._gather_clues(bank, seen, moved))
-        decoded, is_corrected = self._apply_corrections(group, seen, embedding, decoded)
+        decoded, corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
-            entry = self._remember(seen, decoded, is_corrected)
-            if moved is not None and not is_corrected:  # a click's change is no trend
+            entry = self._remember(seen, decoded, is_prompted=bool(corrected))
+            if moved is not None and not corrected:  # a click's change is no trend
                 entry.trend, entry.carried = trend_of(entry.low_res, moved.logits), moved.carried
             bank.add(entry)
-        return self._report(group, seen, decoded, is_corrected)
+        return self._report(group, seen, decoded, corrected)
 
     def _attend(self, bank: MemoryBank, seen: Frame) -> torch.Tensor:
         """Condition a frame on the memories that the rule selects for each object: (B, C, h, w)."""
@@ -217,15 +217,15 @@ class Sweep:
 
     def _apply_corrections(
         self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded
-    ) -> tuple[steps.Decoded, bool]:
-        """Refine tracked masks with the clicks of their frame; returns whether there were any."""
-        corrected = False
+    ) -> tuple[steps.Decoded, list[int]]:
+        """Refine tracked masks with the clicks of their frame; returns also which objects had any."""
+        corrected = []
         for row, object_id in enumerate(group.object_ids):
             prompt = self._shop.corrections.get((object_id, seen.index))
             if prompt is not None:
                 context = Context(embedding[row : row + 1], decoded.low_res[row : row + 1])
                 decoded = put_row(decoded, row, self._shop.prompter.correct(seen, prompt, context))
-                corrected = True
+                corrected.append(object_id)
         return decoded, corrected
 
     def _remember(self, seen: Frame, decoded: steps.Decoded, is_prompted: bool, is_anchor: bool = False) -> Entry:
@@ -280,15 +280,16 @@ class Sweep:
             keys=None,
         )
 
-    def _report(self, group: Group, seen: Frame, decoded: steps.Decoded, is_corrected: bool) -> FrameResult:
+    def _report(self, group: Group, seen: Frame, decoded: steps.Decoded, corrected: list[int]) -> FrameResult:
         """Turn logits into masks and scores, and see which objects have ended; unsure masks are not shown."""
         masks = self._to_masks(seen.crop, decoded.low_res)
         followed = dict(zip(group.object_ids, masks, strict=True))
-        if self._shop.network.model.refiner is not None and not is_corrected:
+        if self._shop.network.model.refiner is not None:
             starts = group.bank.nearest_conditioning(seen.index).iou.tolist()
             own = zip(group.object_ids, decoded.iou.tolist(), starts, strict=True)
-            is_sure = [group.is_sure(*one, self._shop.settings.min_certainty) for one in own]
-            masks = masks & np.array(is_sure)[:, None, None]
+            share = self._shop.settings.min_certainty
+            is_shown = [one[0] in corrected or group.is_sure(*one, share) for one in own]
+            masks = masks & np.array(is_shown)[:, None, None]
         probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
         scores = tuple(
             FrameScore(iou, score, overlap_of(mask, group.masks[object_id]))

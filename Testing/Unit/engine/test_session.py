@@ -235,6 +235,18 @@ def test_certainty_is_compared_with_what_an_object_has_next_to_its_prompt(certai
     assert [group.is_sure(1, certainty, start, 0.74) for certainty in certainties] == shown
 
 
+def test_a_click_shows_the_mask_of_its_own_object_only(a_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_model, frames, min_certainty=1.0)
+    x, y = (int(place.mean()) for place in np.nonzero(masks[3, 0])[::-1])
+    session.set_prompts(with_masks(masks, (1, 0), (2, 0)))
+    assert not any(result.masks.any() for result in list(session.propagate())[1:])
+    session.set_prompts(with_masks(masks, (1, 0), (2, 0)).with_point(1, 3, Point(x, y)))
+    found = collect(session.propagate())
+    assert found[1, 3].any()
+    assert not any(found[2, frame].any() for frame in range(1, 12))
+
+
 def test_an_ended_object_is_tracked_again_behind_its_next_seed(a_blind_model, a_scene):
     frames, masks = a_scene
     session = open_session(a_blind_model, frames, stop_after_empty=1)
