@@ -73,7 +73,7 @@ class EngineSettings(Settings):
     mirror: bool = option(True, "Draw every mask twice, from the frame and its mirror image, if the model can refine.")
     min_certainty: float = option(
         0.74,
-        "Show no mask less sure than this share of its object's first, if the model can refine; it is followed on.",
+        "Hide masks of late less sure than this share of their first, if the model can refine; they are followed on.",
         low=0.0,
         high=1.0,
     )

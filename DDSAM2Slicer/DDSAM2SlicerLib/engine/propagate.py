@@ -26,8 +26,8 @@ from .scores import FrameResult, FrameScore, overlap_of
 
 LEAST_USUAL = 0.8
 """An object's usual certainty is taken to be at least this share of its prompt's: what is absent at once has none."""
-LASTING = 0.3
-"""Share of the certainty before in the mean over the frames: one bad frame in good ones is shown, one lucky one not."""
+INERTIA = 0.3
+"""Weight of the earlier frames in the mean certainty: one bad frame among good ones is shown, one lucky one is not."""
 ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
 
 
@@ -44,14 +44,14 @@ class Group:
     ended: list[int] = field(default_factory=list)
     certainty: dict[int, tuple[float, float]] = field(default_factory=dict)  # usual and latest of each object
 
-    def is_sure(self, object_id: int, certainty: float, start: float, share: float) -> bool:
-        """Whether an object has of late had a share of its usual certainty: thin ones never have that of round ones.
+    def note_certainty(self, object_id: int, certainty: float, start: float, share: float) -> bool:
+        """Note how sure an object's next mask is (0 to 1); return whether of late it has this share of the usual.
 
         Usual is what the first frame behind the anchor has, but no more than the anchor's own, ``start``: what begins
-        with an unsure answer to a box or a click can hardly be surer.
+        with an unsure answer to a box or a click can hardly be surer, and thin objects never are as sure as round ones.
         """
         usual, latest = self.certainty.get(object_id, (min(max(certainty, LEAST_USUAL * start), start), certainty))
-        latest += (1 - LASTING) * (certainty - latest)
+        latest += (1 - INERTIA) * (certainty - latest)
         self.certainty[object_id] = usual, latest
         return latest >= share * usual
 
@@ -286,9 +286,11 @@ class Sweep:
         followed = dict(zip(group.object_ids, masks, strict=True))
         if self._shop.network.model.refiner is not None:
             starts = group.bank.nearest_conditioning(seen.index).iou.tolist()
-            own = zip(group.object_ids, decoded.iou.tolist(), starts, strict=True)
             share = self._shop.settings.min_certainty
-            is_shown = [one[0] in corrected or group.is_sure(*one, share) for one in own]
+            is_shown = [
+                object_id in corrected or group.note_certainty(object_id, certainty, start, share)
+                for object_id, certainty, start in zip(group.object_ids, decoded.iou.tolist(), starts, strict=True)
+            ]
             masks = masks & np.array(is_shown)[:, None, None]
         probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
         scores = tuple(

@@ -54,7 +54,8 @@ def recorded_scene(draws: Draws, num_frames: int, size: int, is_time: bool, labe
         has_rim = aimed_at and draws.chance(0.5)
         region = _rim(draws, labels == aimed_at[0][0]) if has_rim else _region(draws, image, step > 0)
         if region is not None:
-            labels, count, aimed_at, wholes = torch.where(region, count, labels), count + 1, [], [(count,)]
+            labels, aimed_at, wholes = torch.where(region, count, labels), [(count,)], []
+            count += 1
     elif aimed_at and not label_map.is_series and draws.chance(DIVIDED):
         straight = grid_of(size // COARSE)[None] if step else points
         labels, count = split_off(draws, labels, *aimed_at[0], count, straight, points), count + 1
@@ -76,15 +77,17 @@ def _region(draws: Draws, image: torch.Tensor, is_through: bool) -> torch.Tensor
 
 
 def _rim(draws: Draws, structure: torch.Tensor) -> torch.Tensor | None:
-    """Mark a structure with a margin, its inside or its rim, (T, H, W): their borders are no edges, but move along."""
+    """Mark a structure (T, H, W) with a margin, its inside or its rim: no edges of their own, but they move along."""
     inside = structure.numpy()
     if not inside.any():
         return None
     apart = (1e4, 1, 1)  # frames are measured one by one
     distance = ndimage.distance_transform_edt(~inside, apart) - ndimage.distance_transform_edt(inside, apart)
-    radius = math.sqrt(inside.sum((1, 2)).max() / math.pi)
-    near, far = (draws.log_uniform(0.08, 0.5) * radius for _ in range(2))
-    low, high = draws.choice(((-math.inf, far), (-math.inf, -near), (-near, far), (0, far), (-near, 0)))
+    radius_px = math.sqrt(inside.sum((1, 2)).max() / math.pi)
+    inward_px, outward_px = (draws.log_uniform(0.08, 0.5) * radius_px for _ in range(2))
+    low, high = draws.choice(
+        ((-math.inf, outward_px), (-math.inf, -inward_px), (-inward_px, outward_px), (0, outward_px), (-inward_px, 0))
+    )
     return _if_of_some_size(torch.from_numpy((distance > low) & (distance <= high)))
 
 

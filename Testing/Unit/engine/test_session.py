@@ -232,7 +232,7 @@ def test_what_starts_from_an_unsure_prompt_need_not_be_surer_than_that(a_model, 
 )
 def test_certainty_is_compared_with_what_an_object_has_next_to_its_prompt(certainties, start, shown):
     group = Group([1], (), (), bank=None)
-    assert [group.is_sure(1, certainty, start, 0.74) for certainty in certainties] == shown
+    assert [group.note_certainty(1, certainty, start, 0.74) for certainty in certainties] == shown
 
 
 def test_a_click_shows_the_mask_of_its_own_object_only(a_model, a_scene):
