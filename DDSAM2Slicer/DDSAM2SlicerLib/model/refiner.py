@@ -27,7 +27,7 @@ from .steps import resize, to_grey
 WIDTHS = (32, 48, 64, 96, 128)
 """Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of R."""
 FOLD = 2
-"""Squares of FOLD x FOLD pixels are folded into channels at the entrance and unfolded at the exit."""
+"""The entrance and the exit work on squares of FOLD x FOLD pixels."""
 NUM_CLUES = 16
 ENTRANCE = "refiner.down.0.0.0.weight"
 """The first convolution's name among a model's weights."""
@@ -74,7 +74,7 @@ class MaskRefiner(nn.Module):
         """Start as the plain sum of hint and decoder."""
         super().__init__()
         first, *_ = WIDTHS
-        entrance = nn.Sequential(_block(NUM_CLUES * FOLD**2, first), _block(first, first))
+        entrance = nn.Sequential(nn.Sequential(_Entrance(first), nn.ReLU(inplace=True)), _block(first, first))
         self.down = nn.ModuleList(
             [
                 entrance,
@@ -95,6 +95,9 @@ class MaskRefiner(nn.Module):
     def forward(self, clues: Clues, mirror: bool = False) -> torch.Tensor:
         """Return mask logits (B, 1, R, R), fp32; with ``mirror`` the mean of two looks, one at the mirror image."""
         stacked, known = _draw(clues, self.largest_side)
+        device = stacked.device.type
+        if torch.is_autocast_enabled(device):  # before it is copied, not after
+            stacked = stacked.to(torch.get_autocast_dtype(device))
         if mirror:
             straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
             correction = (straight + mirrored.flip(-1)) / 2
@@ -104,7 +107,7 @@ class MaskRefiner(nn.Module):
 
     def _correct(self, stacked: torch.Tensor) -> torch.Tensor:
         """Run the U-Net over drawn clues (B, NUM_CLUES, R, R): what is added to the logits known before."""
-        x = F.pixel_unshuffle(stacked, FOLD).contiguous(memory_format=torch.channels_last)
+        x = stacked.contiguous(memory_format=torch.channels_last)
         skips = []
         for down in self.down:
             x = down(x)
@@ -112,6 +115,18 @@ class MaskRefiner(nn.Module):
         for up, skip in zip(self.up, skips[-2::-1], strict=True):
             x = up(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), skip], dim=1))
         return F.pixel_shuffle(self.out(x).float(), FOLD)
+
+
+class _Entrance(nn.Conv2d):
+    """3x3 convolution over squares of FOLD x FOLD pixels folded into channels, without folding them: strided."""
+
+    def __init__(self, width: int) -> None:
+        """Take all clues."""
+        super().__init__(NUM_CLUES * FOLD**2, width, 3)
+
+    def forward(self, stacked: torch.Tensor) -> torch.Tensor:
+        """Return (B, width, R / FOLD, R / FOLD) for clues (B, NUM_CLUES, R, R)."""
+        return F.conv2d(stacked, F.pixel_shuffle(self.weight, FOLD), self.bias, stride=FOLD, padding=FOLD)
 
 
 def knowing_all_clues(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

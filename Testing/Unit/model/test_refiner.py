@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from DDSAM2SlicerLib.model import steps
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES, build_model
@@ -66,6 +67,13 @@ def test_any_clue_may_be_missing_and_each_one_matters(absent):
     fewer = replace(clues, **dict.fromkeys(absent.split()))
     assert refiner(fewer).shape == (2, 1, SIZE, SIZE)
     assert not torch.allclose(refiner(fewer), refiner(clues), atol=1e-3)
+
+
+def test_the_entrance_sees_each_square_of_pixels_as_one():
+    entrance = a_lively_refiner().down[0][0][0]
+    clues = torch.randn(2, NUM_CLUES, 16, 16)
+    folded = F.conv2d(F.pixel_unshuffle(clues, FOLD), entrance.weight, entrance.bias, padding=1)
+    assert torch.allclose(entrance(clues), folded, atol=1e-4)
 
 
 def test_a_mask_does_not_depend_on_what_else_is_in_the_batch():
