@@ -95,9 +95,6 @@ class MaskRefiner(nn.Module):
     def forward(self, clues: Clues, mirror: bool = False) -> torch.Tensor:
         """Return mask logits (B, 1, R, R), fp32; with ``mirror`` the mean of two looks, one at the mirror image."""
         stacked, known = _draw(clues, self.largest_side)
-        device = stacked.device.type
-        if torch.is_autocast_enabled(device):  # before it is copied, not after
-            stacked = stacked.to(torch.get_autocast_dtype(device))
         if mirror:
             straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
             correction = (straight + mirrored.flip(-1)) / 2
@@ -107,7 +104,9 @@ class MaskRefiner(nn.Module):
 
     def _correct(self, stacked: torch.Tensor) -> torch.Tensor:
         """Run the U-Net over drawn clues (B, NUM_CLUES, R, R): what is added to the logits known before."""
-        x = stacked.contiguous(memory_format=torch.channels_last)
+        device = stacked.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else stacked.dtype
+        x = stacked.to(dtype).contiguous(memory_format=torch.channels_last)  # converted first, there is less to copy
         skips = []
         for down in self.down:
             x = down(x)
@@ -118,7 +117,7 @@ class MaskRefiner(nn.Module):
 
 
 class _Entrance(nn.Conv2d):
-    """3x3 convolution over squares of FOLD x FOLD pixels folded into channels, without folding them: strided."""
+    """What ``pixel_unshuffle`` and a 3x3 convolution do, as one strided convolution: no folded copy is made."""
 
     def __init__(self, width: int) -> None:
         """Take all clues."""
