@@ -28,6 +28,12 @@ other tissue, and masks that end are led astray.
 FLOW_ITERATIONS = (12, 12, 8, 5)
 FLOW_SIGMA_PX = 1.5
 """Gaussian smoothing of the displacement field after every iteration."""
+JUMP_SIZE = 32
+"""Side, in pixels, of the images that are searched for a jump of the whole scene."""
+FARTHEST_JUMP = 0.3
+"""No jump is longer than this share of the side, along either axis."""
+JUMP_GAIN = 0.9
+"""A jump must bring the mean squared difference below this share of what it is without."""
 
 
 class Motion(NamedTuple):
@@ -99,12 +105,12 @@ class MaskPrior(nn.Module):
 
 
 def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Tensor) -> torch.Tensor:
-    """Register two images with symmetric-force demons.
+    """Register two images with symmetric-force demons, from the best shift of the whole image on.
 
     Args:
         fixed: (B, 1, S, S) image whose grid the result lives on.
         moving: (B, 1, S, S) image to be moved onto it.
-        may_jump: (1 or B, 1, 1, 1) how much of what the coarsest level finds is believed, 0 to 1.
+        may_jump: (1 or B, 1, 1, 1) how much of the shift and of what the coarsest level finds is believed, 0 to 1.
 
     Returns:
         (B, 2, h, w) displacement (x, y) in units of the image side: ``fixed(p)`` looks like ``moving(p + flow)``.
@@ -112,8 +118,10 @@ def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Ten
     flow = fixed.new_zeros(fixed.shape[0], 2, FLOW_SIZES[0], FLOW_SIZES[0])
     for size, iterations in zip(FLOW_SIZES, FLOW_ITERATIONS, strict=True):
         is_coarsest = size == FLOW_SIZES[0]
-        if is_coarsest and fixed.device.type == "cpu" and not may_jump.any():  # to ask a GPU takes longer
-            continue
+        if is_coarsest:
+            if fixed.device.type == "cpu" and not may_jump.any():  # to ask a GPU takes longer
+                continue
+            flow = flow + find_jump(fixed, moving)
         target, source = (_shrink(image, size) for image in (fixed, moving))
         blur, slope = _line_filters(size, FLOW_SIGMA_PX, flow.device)
         steepness = _gradient(target, slope)
@@ -123,6 +131,37 @@ def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Ten
         if is_coarsest:
             flow = flow * may_jump
     return flow
+
+
+def find_jump(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+    """Find the shift of the whole image that demons, which follow slopes, would not find; by exhaustive search.
+
+    Args:
+        fixed: (B, 1, S, S) image.
+        moving: (B, 1, S, S) image; of all its shifts the one with the least mean squared difference to ``fixed``,
+            where they overlap, is the best.
+
+    Returns:
+        (B, 2, 1, 1) shift as ``estimate_flow`` counts it; zero where none is clearly better.
+    """
+    reach = int(FARTHEST_JUMP * JUMP_SIZE)
+    still, other = (_shrink(image, JUMP_SIZE) for image in (fixed, moving))
+    ones = torch.ones_like(still)
+
+    def correlate(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Sum of first(p) * second(p + shift) for all shifts up to ``reach``, row by row: (B, shifts)."""
+        size = (2 * JUMP_SIZE, 2 * JUMP_SIZE)
+        product = torch.fft.rfft2(first, s=size).conj() * torch.fft.rfft2(second, s=size)
+        around = torch.fft.irfft2(product, s=size).roll((reach, reach), dims=(2, 3))
+        return around[..., : 2 * reach + 1, : 2 * reach + 1].flatten(1)
+
+    difference = correlate(still.square(), ones) - 2 * correlate(still, other) + correlate(ones, other.square())
+    difference = difference / correlate(ones, ones)
+    least, best = difference.min(dim=1)
+    is_better = least < JUMP_GAIN * difference[:, difference.shape[1] // 2]
+    row, column = best // (2 * reach + 1), best % (2 * reach + 1)
+    shift = (torch.stack([column, row], dim=1) - reach) * is_better[:, None] / JUMP_SIZE
+    return shift[..., None, None]
 
 
 def warp(image: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from DDSAM2SlicerLib.model.prior import PRIOR_LIMIT, MaskPrior, estimate_flow, warp
+from DDSAM2SlicerLib.model.prior import PRIOR_LIMIT, MaskPrior, estimate_flow, find_jump, warp
 from DDSAM2SlicerLib.model.steps import to_grey
 
 SIZE = 128
@@ -16,6 +16,12 @@ def a_disc(column, row, radius=22.0):
     distance = torch.hypot(x - column, y - row)
     image = torch.sigmoid((radius - distance) / 3) + 0.1 * x / SIZE
     return image.expand(1, 3, -1, -1), (radius - distance)[None, None].clamp(-20, 20)
+
+
+def a_texture():
+    """Image (1, 1, S, S) of random blobs, a few pixels wide."""
+    coarse = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(coarse, size=(SIZE, SIZE), mode="bicubic")
 
 
 def move(before, after, mask, step=SLICES, **others):
@@ -43,6 +49,29 @@ def test_in_time_a_disc_that_jumps_by_two_thirds_of_its_width_is_still_followed(
     after, mask_after = a_disc(72, 64, radius=18)
     assert dice_of(mask_before, mask_after) < 0.25
     assert dice_of(move(before, after, mask_before, TIME).logits, mask_after) > 0.8
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(32, 0), (0, -24), (-20, 28)])
+def test_a_scene_that_jumps_as_a_whole_is_found_again(columns, rows):
+    before = a_texture()
+    after = before.roll((rows, columns), dims=(2, 3))
+    jump = find_jump(after, before)[0, :, 0, 0] * SIZE  # after(p) looks like before(p + jump)
+    assert jump.tolist() == [-columns, -rows]
+    flow = estimate_flow(after, before, TIME == 0)
+    moved, middle = warp(before, flow), slice(SIZE // 4, -SIZE // 4)
+    assert float((moved - after)[..., middle, middle].abs().mean()) < 0.2 * float((before - after).abs().mean())
+
+
+def test_a_still_scene_and_each_image_of_a_batch_for_itself():
+    image = a_texture()
+    jumps = find_jump(torch.cat([image, image.roll(16, dims=3)]), image.repeat(2, 1, 1, 1))
+    assert jumps[:, :, 0, 0].tolist() == [[0, 0], [-16 / SIZE, 0]]
+
+
+def test_through_slices_there_are_no_jumps():
+    before = a_texture()
+    flow = estimate_flow(before.roll(32, dims=3), before, SLICES == 0)
+    assert float(flow.abs().max() * SIZE) < 20
 
 
 def test_time_and_slices_may_share_a_batch():
