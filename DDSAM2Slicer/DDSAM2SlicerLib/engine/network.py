@@ -35,7 +35,7 @@ class Frame:
 
     index: int
     crop: Crop
-    image: torch.Tensor  # (1, 3, S, S) normalised
+    grey: torch.Tensor  # (1, 1, R, R), see ``steps.to_grey``
     features: steps.Features
 
 
@@ -139,7 +139,7 @@ class FrameCache:
         """How the image moved from frame ``previous`` to frame ``index`` under a crop; found if not at hand."""
         key = (previous, index, crop)
         if key not in self._motions:
-            images = (self.get(one, crop).image for one in (previous, index))
+            images = (self.get(one, crop).grey for one in (previous, index))
             _keep(self._motions, key, self._network.prior.register(*images, self.step(crop)))
         return self._motions[key]
 
@@ -148,13 +148,13 @@ class FrameCache:
         key = (index, crop)
         if self._network.helper is None or key in self._frames or key in self._ahead:
             return
-        image, before = self.look(index, crop), self.get(previous, crop).image
+        image, before = self.look(index, crop), self.get(previous, crop).grey
 
         def work() -> tuple[Frame, Motion | None]:
             prior = self._network.prior
             with self._network.computing():
-                motion = None if prior is None else prior.register(before, image, self.step(crop))
-                return self._encode(index, crop, image), motion
+                frame = self._encode(index, crop, image)
+                return frame, None if prior is None else prior.register(before, frame.grey, self.step(crop))
 
         _keep(self._ahead, key, (previous, self._network.helper.submit(work)))
 
@@ -175,7 +175,7 @@ class FrameCache:
 
     def _encode(self, index: int, crop: Crop, image: torch.Tensor) -> Frame:
         """Run the encoder over an image (1, 3, S, S)."""
-        return Frame(index, crop, image, self._network.encoder.encode(image))
+        return Frame(index, crop, steps.to_grey(image), self._network.encoder.encode(image))
 
 
 def _keep(store: OrderedDict, key: tuple, value: object) -> None:

@@ -88,12 +88,12 @@ class Prompter:
         """
         middle = np.mean([(point.x, point.y) for point in prompt.points if point.positive], axis=0)
         windows = [one for one in self._policy.halve(*middle, NUM_WINDOWS) if _holds(one, prompt)]
-        images = torch.cat([self._cache.look(index, window) for window in windows])
-        logits = None
+        images = steps.to_grey(torch.cat([self._cache.look(index, window) for window in windows]))
+        side, logits = self._network.size, None
         for count in range(_first_positive(prompt), len(prompt.points) + 1):
             given = [_to_tensors(prompt, count, window, self._network) for window in windows]
             coordinates, labels = (torch.cat(parts) for parts in zip(*given, strict=True))
-            logits = self._network.glance(Clues(images, logits, points=(coordinates, labels)))
+            logits = self._network.glance(Clues(images, logits, points=(coordinates, labels), input_side=side))
         best = int(steps.certainty(logits).argmax())
         return windows[best], self.to_mask(windows[best], logits[best : best + 1])[0]
 
@@ -129,7 +129,7 @@ class Prompter:
             mask_logits=hint,
             multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
         )
-        return self._network.refine(decoded, Clues(frame.image, hint, points=points))
+        return self._network.refine(decoded, Clues(frame.grey, hint, points=points, input_side=self._network.size))
 
 
 def _first_positive(prompt: FramePrompt) -> int:

@@ -203,16 +203,16 @@ class Sweep:
             return None
         carried = neighbour.carried
         if carried is None:
-            carried = carried_from(self._shop.cache.get(neighbour.frame, self._crop).image, neighbour.low_res)
+            carried = carried_from(self._shop.cache.get(neighbour.frame, self._crop).grey, neighbour.low_res)
         motion = self._shop.cache.motion(neighbour.frame, seen.index, self._crop)
         return self._shop.network.prior(motion, neighbour.low_res, neighbour.trend, carried)
 
     def _gather_clues(self, bank: MemoryBank, seen: Frame, moved: Moved | None) -> Clues:
         """What the refiner shall know of a tracked frame: the moved neighbour and the nearest anchor."""
         anchor = bank.nearest_conditioning(seen.index)
-        anchor_image = self._shop.cache.get(anchor.frame, self._crop).image
+        anchor_image = self._shop.cache.get(anchor.frame, self._crop).grey
         step = self._shop.cache.step(self._crop)
-        clues = Clues(seen.image, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
+        clues = Clues(seen.grey, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
         return clues if moved is None else clues.with_moved(moved)
 
     def _apply_corrections(

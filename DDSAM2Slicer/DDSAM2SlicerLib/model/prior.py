@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .steps import to_grey
+from .steps import GREY_SIDE
 
 PRIOR_LIMIT = 8.0
 """Logits of a prior are clamped to this size: sure, yet correctable."""
-FLOW_SIZES = (16, 32, 64, 128)
+FLOW_SIZES = (16, 32, 64, GREY_SIDE)
 """Sides, in pixels, of the images that are registered, coarse to fine.
 
 What the coarsest finds counts in time only: there it is an object that has jumped. Between slices it is more often
@@ -63,17 +63,16 @@ class MaskPrior(nn.Module):
     @torch.no_grad()
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
-    def register(self, previous_image: torch.Tensor, image: torch.Tensor, step: torch.Tensor) -> Motion:
+    def register(self, previous: torch.Tensor, present: torch.Tensor, step: torch.Tensor) -> Motion:
         """Find where everything of a frame has come from; always in fp32.
 
         Args:
-            previous_image: (1 or B, 3, S, S) normalised network input of the previous frame.
-            image: The same of the current frame.
+            previous: (1 or B, 1, R, R) the previous frame in grey, see ``steps.to_grey``.
+            present: The same of the current frame.
             step: (1 or B, 1, 1, 1) distance between the frames; 0 in time.
         """
-        fixed, moving = (to_grey(one, FLOW_SIZES[-1]) for one in (image, previous_image))
-        flow = estimate_flow(fixed, moving, (step == 0).float())
-        return Motion(flow, warp(moving, flow))
+        flow = estimate_flow(present, previous, (step == 0).float())
+        return Motion(flow, warp(previous, flow))
 
     @torch.no_grad()
     @torch.autocast("cpu", enabled=False)

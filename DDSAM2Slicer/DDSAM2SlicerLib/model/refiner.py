@@ -8,7 +8,7 @@ object and background look where the object is known. Sources of the ideas: casc
 al. 2020), the rough mask of the previous frame as input (MaskTrack, Perazzi et al. 2017), prompts as image channels
 (ScribblePrompt, Wong et al. 2024), intensity likelihoods of object and background (GrabCut, Rother et al. 2004).
 
-Letters: B objects, S input side, R side of the refined mask: S, but no more than the refiner has learned.
+Letters: B objects, R side of the refined mask and of grey images, see ``steps.to_grey``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .prior import Moved
-from .steps import resize, to_grey
+from .steps import resize
 
 WIDTHS = (32, 48, 64, 96, 128)
 """Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of R."""
@@ -48,15 +48,16 @@ LIKELIHOOD_LIMIT = 4.0
 class Clues:
     """What is known about B objects on one frame; absent clues are None."""
 
-    image: torch.Tensor  # (1 or B, 3, S, S) normalised network input
+    image: torch.Tensor  # (1 or B, 1, R, R) the frame in grey
     hint: torch.Tensor | None = None  # (B, 1, h, w) logits of an earlier or moved mask
-    moved_image: torch.Tensor | None = None  # (1 or B, 1, R, R) grey previous frame, moved as its mask was
+    moved_image: torch.Tensor | None = None  # the same of the previous frame, moved as its mask was
     trend: torch.Tensor | None = None  # (B, 1, h, w) ``trend_of`` the previous frame, moved along
     carried: torch.Tensor | None = None  # (B, 3, h, w) ``carried_from`` the last mask given, moved frame by frame
     step: torch.Tensor | None = None  # (1 or B, 1, 1, 1) distance to the next frame over the image's side; 0 in time
-    anchor_image: torch.Tensor | None = None  # (1 or B, 3, S, S) a frame on which the object is known for certain
+    anchor_image: torch.Tensor | None = None  # the same of a frame on which the object is known for certain
     anchor_logits: torch.Tensor | None = None  # (B, 1, h, w) its mask there
     points: tuple[torch.Tensor, torch.Tensor] | None = None  # as ``steps.decode`` takes them
+    input_side: int | None = None  # of the image that the points' pixels are of; None = R
     decoded: torch.Tensor | None = None  # (B, 1, h, w) logits of the decoder
 
     def with_moved(self, moved: Moved) -> Clues:
@@ -66,9 +67,6 @@ class Clues:
 
 class MaskRefiner(nn.Module):
     """U-Net without normalisation layers, so that a mask does not depend on what else is in the batch."""
-
-    largest_side = 128
-    """Larger inputs are shrunk to the side that the refiner was trained at."""
 
     def __init__(self) -> None:
         """Start as the plain sum of hint and decoder."""
@@ -94,7 +92,7 @@ class MaskRefiner(nn.Module):
 
     def forward(self, clues: Clues, mirror: bool = False) -> torch.Tensor:
         """Return mask logits (B, 1, R, R), fp32; with ``mirror`` the mean of two looks, one at the mirror image."""
-        stacked, known = _draw(clues, self.largest_side)
+        stacked, known = _draw(clues)
         if mirror:
             straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
             correction = (straight + mirrored.flip(-1)) / 2
@@ -143,17 +141,17 @@ def _block(channels: int, width: int, stride: int = 1) -> nn.Sequential:
 @torch.no_grad()
 @torch.autocast("cpu", enabled=False)
 @torch.autocast("cuda", enabled=False)
-def _draw(clues: Clues, largest_side: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _draw(clues: Clues) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw all clues as channels (B, NUM_CLUES, R, R); also hint and decoder alone (B, 2, R, R), in -1..1."""
-    grey = to_grey(clues.image, largest_side)
+    grey = clues.image
     side, count = grey.shape[-1], _count(clues)
     moved = grey if clues.moved_image is None else resize(clues.moved_image, side)
-    box, positive, negative = _draw_points(clues.points, count, clues.image.shape[-1], grey)
+    box, positive, negative = _draw_points(clues.points, count, clues.input_side or side, grey)
     hint, decoded = (_squash(logits, grey) for logits in (clues.hint, clues.decoded))
     asked = torch.maximum(box, positive) * (1 - negative)
     known = (clues.hint, clues.anchor_logits)
     recent, anchor = (None if logits is None else torch.sigmoid(resize(logits.float(), side)) for logits in known)
-    anchor_image, recent_image = grey if anchor is None else to_grey(clues.anchor_image, largest_side), moved
+    anchor_image, recent_image = grey if anchor is None else clues.anchor_image, moved
     if anchor is None:
         anchor = recent if clues.points is None else asked
     if recent is None:
@@ -201,10 +199,10 @@ def carried_from(image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     was left out of the mask is divided from it by a convention, which no later image shows.
 
     Args:
-        image: (1 or B, 3, S, S) normalised network input.
+        image: (1 or B, 1, R, R) the frame in grey.
         logits: (B, 1, h, w) the mask.
     """
-    grey = to_grey(image, logits.shape[-1])
+    grey = resize(image, logits.shape[-1])
     likeness = appearance(grey, grey, torch.sigmoid(logits.float()))
     return torch.cat([logits.float(), *(LIKENESS_SCALE * one for one in likeness)], dim=1)
 

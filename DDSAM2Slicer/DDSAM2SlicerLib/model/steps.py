@@ -24,6 +24,8 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 """ImageNet statistics of RGB in [0, 1], which SAM 2 expects."""
 MASK_SCALE, MASK_BIAS = 20.0, -10.0
 """Logits of a given mask are 10 inside and -10 outside."""
+GREY_SIDE = 128
+"""Registration and refiner look at images that are no larger: it is the side that the refiner has learned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +72,11 @@ def normalise(frames: torch.Tensor) -> torch.Tensor:
     return (scaled - mean) / std
 
 
-def to_grey(image: torch.Tensor, largest_side: int) -> torch.Tensor:
-    """Mean of the colours of a normalised input (B, 3, S, S), as (B, 1, s, s) in 0..1, s no larger than asked for."""
+def to_grey(image: torch.Tensor) -> torch.Tensor:
+    """Mean of the colours of a normalised input (B, 3, S, S), as (B, 1, R, R) in 0..1, fp32; R is S or GREY_SIDE."""
     mean, std = _mean_and_std(image.device)
     grey = (image.float() * std + mean).mean(1, keepdim=True)
-    if grey.shape[-1] <= largest_side:
-        return grey
-    return F.interpolate(grey, size=(largest_side, largest_side), mode="area")
+    return grey if grey.shape[-1] <= GREY_SIDE else F.interpolate(grey, size=(GREY_SIDE, GREY_SIDE), mode="area")
 
 
 @lru_cache
@@ -96,7 +96,7 @@ def resize(values: torch.Tensor, side: int) -> torch.Tensor:
 
 def mask_side(model: SAM2Base) -> int:
     """Side of the masks that the model draws: the decoder's grid, or that of its refiner."""
-    return model.image_size // 4 if model.refiner is None else min(model.image_size, model.refiner.largest_side)
+    return model.image_size // 4 if model.refiner is None else min(model.image_size, GREY_SIDE)
 
 
 def encode_image(model: SAM2Base, images: torch.Tensor) -> Features:

@@ -30,10 +30,10 @@ def follow_clips(
     refiner: MaskRefiner, prior: MaskPrior, batch: Batch, generator: torch.Generator, hintless: float = 0.0
 ) -> Followed:
     """Answer the prompt of every clip's first frame and track the answer through the others."""
-    images = steps.normalise(batch.frames.flatten(0, 1)).unflatten(0, batch.frames.shape[:2])
+    images = steps.to_grey(steps.normalise(batch.frames.flatten(0, 1))).unflatten(0, batch.frames.shape[:2])
 
     def answer(points: Points | None, hint: torch.Tensor | None) -> torch.Tensor:
-        return refiner(Clues(images[:, 0], hint, points=points))
+        return refiner(Clues(images[:, 0], hint, points=points, input_side=batch.frames.shape[-1]))
 
     first = [] if batch.kind == "mask" else give_prompts(batch, generator, answer, lambda logits: logits)
     given = steps.MASK_SCALE * batch.masks[:, :1].float() + steps.MASK_BIAS
@@ -57,7 +57,7 @@ def register_clips(prior: MaskPrior, images: torch.Tensor, steps: torch.Tensor) 
 
     Args:
         prior: Finds it.
-        images: (B, T, 3, S, S) normalised clips.
+        images: (B, T, 1, R, R) clips in grey, see ``steps.to_grey``.
         steps: (B, 1, 1, 1) as in ``Batch``.
     """
     count, num_frames = images.shape[:2]

@@ -32,7 +32,7 @@ def run_clips(model: SAM2Base, batch: Batch, generator: torch.Generator) -> Roll
     count, num_frames = batch.frames.shape[:2]
     images = steps.normalise(batch.frames.flatten(0, 1))
     everything = steps.encode_image(model, images)
-    images = images.unflatten(0, (count, num_frames))
+    images = steps.to_grey(images).unflatten(0, (count, num_frames))
     features = _frame_features(everything, 0, num_frames)
     first = _prompt_frame(model, features, images[:, 0], batch, generator)
     result = Rollout(first, [], everything)
@@ -96,7 +96,7 @@ def _look_back(
 def _prompt_frame(
     model: SAM2Base, features: steps.Features, image: torch.Tensor, batch: Batch, generator: torch.Generator
 ) -> list[steps.Decoded]:
-    """Decode the prompted frames (B, 3, S, S), after every click."""
+    """Decode the prompted frames, in grey (B, 1, R, R), after every click."""
     if batch.kind == "mask":
         return [steps.use_mask(model, features, batch.masks[:, :1].float())]
 
@@ -106,6 +106,6 @@ def _prompt_frame(
         is_one_click = points is not None and points[0].shape[1] == 1
         embedding = steps.no_memory(model, features)
         decoded = steps.decode(model, embedding, features, points, hint, prior, multimask=is_one_click)
-        return steps.refine(model, decoded, Clues(image, hint, points=points))
+        return steps.refine(model, decoded, Clues(image, hint, points=points, input_side=model.image_size))
 
     return give_prompts(batch, generator, answer, lambda decoded: decoded.high_res)

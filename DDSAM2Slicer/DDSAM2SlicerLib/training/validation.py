@@ -13,7 +13,7 @@ from PIL import Image
 from sam2.modeling.sam2_base import SAM2Base
 
 from ..model.prior import MaskPrior
-from ..model.steps import MASK_BIAS, MASK_SCALE, normalise
+from ..model.steps import MASK_BIAS, MASK_SCALE, normalise, to_grey
 from .clips import ClipSettings
 from .data import scene_batches
 from .prompts import Batch
@@ -94,7 +94,7 @@ def _predict(model: SAM2Base, batch: Batch, is_alone: bool) -> torch.Tensor:
 
 def _move_all(prior: MaskPrior, frames: torch.Tensor, masks: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     """Masks (B, T - 1, S, S) of frame 0 moved from frame to frame with the image and nothing else."""
-    images = normalise(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+    images = to_grey(normalise(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
     logits, moved = MASK_SCALE * masks[:, :1].float() + MASK_BIAS, []
     for motion in register_clips(prior, images, steps):
         logits = prior(motion, logits).logits

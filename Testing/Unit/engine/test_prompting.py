@@ -20,8 +20,6 @@ SIDE, SIZE = 200, 64
 class FakeRefiner(torch.nn.Module):
     """Finds the object everywhere, but is sure of it in one of the windows it is shown together only."""
 
-    largest_side = SIZE
-
     def __init__(self, sure_of):
         """Be sure in the window of this index."""
         super().__init__()
