@@ -228,7 +228,7 @@ def _draw_points(
     x, y = line.view(1, 1, 1, -1), line.view(1, 1, -1, 1)
     px, py = (coordinates[..., axis].float()[..., None, None] for axis in (0, 1))  # (B, P, 1, 1)
     kind = labels[..., None, None]
-    near = torch.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * (CLICK_SIGMA * side) ** 2))  # (B, P, S, S)
+    near = torch.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * (CLICK_SIGMA * side) ** 2))  # (B, P, R, R)
     positive, negative = ((near * (kind == wanted)).amax(1, keepdim=True) for wanted in (1, 0))
     after_start = ((x >= px - 0.5) & (y >= py - 0.5) & (kind == 2)).any(1, keepdim=True)
     before_end = ((x <= px + 0.5) & (y <= py + 0.5) & (kind == 3)).any(1, keepdim=True)

@@ -30,7 +30,7 @@ def follow_clips(
     refiner: MaskRefiner, prior: MaskPrior, batch: Batch, generator: torch.Generator, hintless: float = 0.0
 ) -> Followed:
     """Answer the prompt of every clip's first frame and track the answer through the others."""
-    images = steps.to_grey(steps.normalise(batch.frames.flatten(0, 1))).unflatten(0, batch.frames.shape[:2])
+    images = to_grey_clips(batch.frames)
 
     def answer(points: Points | None, hint: torch.Tensor | None) -> torch.Tensor:
         return refiner(Clues(images[:, 0], hint, points=points, input_side=batch.frames.shape[-1]))
@@ -52,12 +52,17 @@ def follow_clips(
     return result
 
 
+def to_grey_clips(frames: torch.Tensor) -> torch.Tensor:
+    """Turn clips (B, T, S, S), uint8, into what registration and refiner look at: (B, T, 1, R, R)."""
+    return steps.to_grey(steps.normalise(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
+
+
 def register_clips(prior: MaskPrior, images: torch.Tensor, steps: torch.Tensor) -> list[Motion]:
     """Motion to every frame but the first from the frame before it, found all at once.
 
     Args:
         prior: Finds it.
-        images: (B, T, 1, R, R) clips in grey, see ``steps.to_grey``.
+        images: (B, T, 1, R, R) clips in grey, see ``to_grey_clips``.
         steps: (B, 1, 1, 1) as in ``Batch``.
     """
     count, num_frames = images.shape[:2]

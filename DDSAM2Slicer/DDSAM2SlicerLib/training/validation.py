@@ -13,11 +13,11 @@ from PIL import Image
 from sam2.modeling.sam2_base import SAM2Base
 
 from ..model.prior import MaskPrior
-from ..model.steps import MASK_BIAS, MASK_SCALE, normalise, to_grey
+from ..model.steps import MASK_BIAS, MASK_SCALE
 from .clips import ClipSettings
 from .data import scene_batches
 from .prompts import Batch
-from .refining import follow_clips, register_clips
+from .refining import follow_clips, register_clips, to_grey_clips
 from .rollout import run_clips
 
 VALIDATION_SEED = 2**40
@@ -94,9 +94,8 @@ def _predict(model: SAM2Base, batch: Batch, is_alone: bool) -> torch.Tensor:
 
 def _move_all(prior: MaskPrior, frames: torch.Tensor, masks: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     """Masks (B, T - 1, S, S) of frame 0 moved from frame to frame with the image and nothing else."""
-    images = to_grey(normalise(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
     logits, moved = MASK_SCALE * masks[:, :1].float() + MASK_BIAS, []
-    for motion in register_clips(prior, images, steps):
+    for motion in register_clips(prior, to_grey_clips(frames), steps):
         logits = prior(motion, logits).logits
         moved.append(logits[:, 0] > 0)
     return torch.stack(moved, dim=1)

@@ -80,7 +80,7 @@ def test_a_mask_does_not_depend_on_what_else_is_in_the_batch():
     refiner, clues = a_lively_refiner(), some_clues()
 
     def first(value, name):
-        if value is None or name in ("image", "moved_image", "step", "anchor_image", "input_side"):
+        if value is None or name in ("image", "moved_image", "step", "anchor_image"):
             return value
         return tuple(one[:1] for one in value) if name == "points" else value[:1]
 
