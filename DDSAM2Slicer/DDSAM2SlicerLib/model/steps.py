@@ -73,7 +73,7 @@ def normalise(frames: torch.Tensor) -> torch.Tensor:
 
 
 def to_grey(image: torch.Tensor) -> torch.Tensor:
-    """Mean of the colours of a normalised input (B, 3, S, S), as (B, 1, R, R) in 0..1, fp32; R is S, at most GREY_SIDE."""
+    """Mean of the colours of a normalised input (B, 3, S, S): (B, 1, R, R) in 0..1, fp32; R is S, at most GREY_SIDE."""
     mean, std = _mean_and_std(image.device)
     grey = (image.float() * std + mean).mean(1, keepdim=True)
     return grey if grey.shape[-1] <= GREY_SIDE else F.interpolate(grey, size=(GREY_SIDE, GREY_SIDE), mode="area")
