@@ -93,7 +93,7 @@ class Prompter:
         for count in range(_first_positive(prompt), len(prompt.points) + 1):
             given = [_to_tensors(prompt, count, window, self._network) for window in windows]
             coordinates, labels = (torch.cat(parts) for parts in zip(*given, strict=True))
-            logits = self._network.glance(Clues(images, logits, points=(coordinates, labels), input_side=side))
+            logits = self._network.glance(Clues(images, logits).with_points((coordinates, labels), side))
         best = int(steps.certainty(logits).argmax())
         return windows[best], self.to_mask(windows[best], logits[best : best + 1])[0]
 
@@ -129,7 +129,7 @@ class Prompter:
             mask_logits=hint,
             multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
         )
-        return self._network.refine(decoded, Clues(frame.grey, hint, points=points, input_side=self._network.size))
+        return self._network.refine(decoded, Clues(frame.grey, hint).with_points(points, self._network.size))
 
 
 def _first_positive(prompt: FramePrompt) -> int:

@@ -56,9 +56,15 @@ class Clues:
     step: torch.Tensor | None = None  # (1 or B, 1, 1, 1) distance to the next frame over the image's side; 0 in time
     anchor_image: torch.Tensor | None = None  # the same of a frame on which the object is known for certain
     anchor_logits: torch.Tensor | None = None  # (B, 1, h, w) its mask there
-    points: tuple[torch.Tensor, torch.Tensor] | None = None  # as ``steps.decode`` takes them
-    input_side: int | None = None  # of the image that the points' pixels are of; None = R
+    points: tuple[torch.Tensor, torch.Tensor] | None = None  # as ``steps.decode`` takes them, in pixels of ``image``
     decoded: torch.Tensor | None = None  # (B, 1, h, w) logits of the decoder
+
+    def with_points(self, points: tuple[torch.Tensor, torch.Tensor] | None, side: int) -> Clues:
+        """The same with prompts (if any) in pixels of an image of this side: whole numbers are pixel centres."""
+        if points is None:
+            return self
+        coordinates, labels = points
+        return replace(self, points=((coordinates + 0.5) * (self.image.shape[-1] / side) - 0.5, labels))
 
     def with_moved(self, moved: Moved) -> Clues:
         """The same with the previous frame as well."""
@@ -146,7 +152,7 @@ def _draw(clues: Clues) -> tuple[torch.Tensor, torch.Tensor]:
     grey = clues.image
     side, count = grey.shape[-1], _count(clues)
     moved = grey if clues.moved_image is None else resize(clues.moved_image, side)
-    box, positive, negative = _draw_points(clues.points, count, clues.input_side or side, grey)
+    box, positive, negative = _draw_points(clues.points, count, grey)
     hint, decoded = (_squash(logits, grey) for logits in (clues.hint, clues.decoded))
     asked = torch.maximum(box, positive) * (1 - negative)
     known = (clues.hint, clues.anchor_logits)
@@ -215,7 +221,7 @@ def _squash(logits: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
 
 
 def _draw_points(
-    points: tuple[torch.Tensor, torch.Tensor] | None, count: int, input_side: int, like: torch.Tensor
+    points: tuple[torch.Tensor, torch.Tensor] | None, count: int, like: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Draw the filled box, the positive and the negative clicks, three (B, 1, R, R) in 0..1."""
     side = like.shape[-1]
@@ -223,7 +229,6 @@ def _draw_points(
         nothing = like.new_zeros(count, 1, side, side)
         return nothing, nothing, nothing
     coordinates, labels = points
-    coordinates = (coordinates + 0.5) * (side / input_side) - 0.5  # whole numbers are pixel centres
     line = torch.arange(side, device=like.device, dtype=torch.float32)
     x, y = line.view(1, 1, 1, -1), line.view(1, 1, -1, 1)
     px, py = (coordinates[..., axis].float()[..., None, None] for axis in (0, 1))  # (B, P, 1, 1)

@@ -33,7 +33,7 @@ def follow_clips(
     images = to_grey_clips(batch.frames)
 
     def answer(points: Points | None, hint: torch.Tensor | None) -> torch.Tensor:
-        return refiner(Clues(images[:, 0], hint, points=points, input_side=batch.frames.shape[-1]))
+        return refiner(Clues(images[:, 0], hint).with_points(points, batch.frames.shape[-1]))
 
     first = [] if batch.kind == "mask" else give_prompts(batch, generator, answer, lambda logits: logits)
     given = steps.MASK_SCALE * batch.masks[:, :1].float() + steps.MASK_BIAS

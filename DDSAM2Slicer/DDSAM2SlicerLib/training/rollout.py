@@ -106,6 +106,6 @@ def _prompt_frame(
         is_one_click = points is not None and points[0].shape[1] == 1
         embedding = steps.no_memory(model, features)
         decoded = steps.decode(model, embedding, features, points, hint, prior, multimask=is_one_click)
-        return steps.refine(model, decoded, Clues(image, hint, points=points, input_side=model.image_size))
+        return steps.refine(model, decoded, Clues(image, hint).with_points(points, model.image_size))
 
     return give_prompts(batch, generator, answer, lambda decoded: decoded.high_res)

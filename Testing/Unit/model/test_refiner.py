@@ -105,7 +105,7 @@ def test_a_large_input_is_drawn_at_the_side_that_was_learned_with_clicks_in_thei
     small = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     large = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     click, label = torch.tensor([[[40.0, 90.0]]]), torch.tensor([[1]], dtype=torch.int32)
-    logits = refiner(Clues(steps.to_grey(large), points=(2 * click + 0.5, label), input_side=2 * side))
+    logits = refiner(Clues(steps.to_grey(large)).with_points((2 * click + 0.5, label), 2 * side))
     assert logits.shape == (1, 1, side, side)
     assert torch.allclose(logits, refiner(Clues(steps.to_grey(small), points=(click, label))), atol=1e-3)
 
