@@ -143,7 +143,9 @@ def _add_evaluate(commands: Any, parents: list[argparse.ArgumentParser]) -> None
     parser = commands.add_parser("evaluate", parents=parents, help="mean Dice on labelled 3D cases, beside baselines")
     parser.add_argument("data", type=Path, help="folder of images with label maps beside them")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--methods", default="model,copy,demons,growcut", help="comma-separated (default: %(default)s)")
+    parser.add_argument(
+        "--methods", default="model,copy,demons,growcut", help="comma-separated (default: %(default)s; also review)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N tasks")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     parser.set_defaults(run=_evaluate)

@@ -100,7 +100,7 @@ def _segment_ventricle(output: Path, predictor: Any) -> None:
     outcome = track(stack, Plan(prompts, FrameRange(0, stack.source().num_frames)), predictor)
     outcome = _write(outcome, output, "heart_ultrasound", {1: VENTRICLE})
     column_mm, row_mm = stack.source().pixel_spacing_mm
-    areas_cm2 = [one.area_px * column_mm * row_mm / 100 for one in outcome.measured]
+    areas_cm2 = [one.score.area * column_mm * row_mm / 100 for one in outcome.measured]
     console.say(f"  Area of the {VENTRICLE}: {min(areas_cm2):.1f} to {max(areas_cm2):.1f} cm² over the clip")
 
 

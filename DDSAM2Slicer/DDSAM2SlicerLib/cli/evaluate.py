@@ -4,6 +4,10 @@ One slice of an object is prompted with its mask, its tight box, a click at its 
 each further one in the middle of the largest error; every other slice of the object's range is scored. Dice is pooled
 over the slices of a task; figures are means over tasks. ``model_empty_beyond`` is the share of slices beyond both ends
 of the object (up to BEYOND_SLICES each) on which a tracked mask is empty, as it should be.
+
+``review`` simulates a review, from a mask and from a click: the slice that is suggested next is given its true mask
+(an empty one beyond the ends), and what follows from it is computed again. ``after_1`` pools all slices but the one
+prompted first, ``others_after_1`` only those that nobody has drawn.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from ..core.masks import largest_component, most_interior_point
 from ..core.metrics import dice
 from ..core.plan import Direction, FrameRange
 from ..core.prompts import Box, Point, PromptSet
+from ..core.review import Track, best_correction
 from . import console
 from .baselines import BASELINES
 from .tasks import Task, iter_tasks
@@ -35,9 +40,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHODS = ("model", *BASELINES)
+REVIEW = "review"
 PROMPT_KINDS = ("mask", "box", "click", "clicks")
+REVIEW_KINDS = {"mask": "review mask", "click": "review click"}
 HEADERS = {"model_prompted_slice": "given", "model_empty_beyond": "empty beyond"}
 NUM_CLICKS = 3
+NUM_CORRECTIONS = 3
 BEYOND_SLICES = 10
 OBJECT = 1
 
@@ -56,7 +64,7 @@ def evaluate(
     Args:
         folder: Images with label maps beside them, see ``tasks``.
         load: Gives a predictor that uses the given number of threads (0: free choice); called once per process.
-        methods: Which of METHODS to run.
+        methods: Which of METHODS to run, and whether REVIEW.
         limit: Only the first tasks.
         jobs: Number of processes.
 
@@ -67,9 +75,9 @@ def evaluate(
         InputError: If the folder holds no task.
         SettingsError: If a method is unknown.
     """
-    unknown = set(methods) - set(METHODS)
+    unknown = set(methods) - {*METHODS, REVIEW}
     if unknown:
-        msg = f"Unknown method {', '.join(sorted(unknown))}. Accepted: {', '.join(METHODS)}."
+        msg = f"Unknown method {', '.join(sorted(unknown))}. Accepted: {', '.join((*METHODS, REVIEW))}."
         raise SettingsError(msg)
     tasks = list(islice(iter_tasks(folder), limit))
     if not tasks:
@@ -95,6 +103,9 @@ def score_task(task: Task, methods: Iterable[str], predictor: Any) -> dict[str, 
         if method == "model":
             for kind in PROMPT_KINDS:
                 scores[kind].update(_score_model(task, kind, predictor))
+        elif method == REVIEW:
+            for prompt, kind in REVIEW_KINDS.items():
+                scores[kind] = _score_review(task, prompt, predictor)
         else:
             first, stop = task.frame_range.start, task.frame_range.stop
             part, given = task.array_kji[first:stop], task.mask_kji[task.prompted]
@@ -138,7 +149,7 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Mean Dice per kind of prompt and method."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        for kind in PROMPT_KINDS:
+        for kind in (*PROMPT_KINDS, *REVIEW_KINDS.values()):
             for method, value in row.get(kind, {}).items():
                 values[kind][method].append(value)
     return {kind: {method: round(float(np.mean(v)), 4) for method, v in by.items()} for kind, by in values.items()}
@@ -148,7 +159,21 @@ def say_report(report: dict[str, Any]) -> None:
     """Print the mean Dice over all tasks, per data set and per modality."""
     rows = report["tasks"]
     columns = [(kind, method) for kind, by in report["summary"].items() for method in by]
-    header = ["", "tasks", *(f"{kind}:{HEADERS.get(method, method)}" for kind, method in columns)]
+    prompted = [column for column in columns if column[0] in PROMPT_KINDS]
+    if prompted:
+        console.say(
+            "Mean Dice (kind of prompt:method; 'given' is the prompted slice itself; 'empty beyond' is no Dice,"
+        )
+        console.say("but the share of slices beyond the object's ends on which the mask is empty)")
+        _say_columns(rows, prompted)
+    if len(columns) > len(prompted):
+        console.say("Mean Dice after 1, 2, 3 corrected slices ('others': on slices that nobody has drawn)")
+        _say_columns(rows, [column for column in columns if column not in prompted])
+
+
+def _say_columns(rows: list[dict[str, Any]], columns: list[tuple[str, str]]) -> None:
+    """Print one table of means."""
+    header = ["", "tasks", *(f"{kind}:{HEADERS.get(method, method.replace('_', ' '))}" for kind, method in columns)]
     groups = [("all", rows)]
     for key in ("dataset", "modality"):
         names = sorted({row[key] for row in rows})
@@ -157,8 +182,6 @@ def say_report(report: dict[str, Any]) -> None:
     for name, members in groups:
         summary = summarise(members)
         table.append([name, len(members), *(_text(summary.get(kind, {}).get(method)) for kind, method in columns)])
-    console.say("Mean Dice (kind of prompt:method; 'given' is the prompted slice itself; 'empty beyond' is no Dice but")
-    console.say("the share of slices beyond the object's ends on which the mask is empty)")
     console.say_table(header, table)
 
 
@@ -180,9 +203,7 @@ def _score_model(task: Task, kind: str, predictor: Any) -> dict[str, float]:
     for _ in range(NUM_CLICKS - 1 if kind == "clicks" else 0):
         prompts = correct(prompts, session.preview(task.prompted).masks[0], truth, task.prompted)
         session.set_prompts(prompts)
-    frames = task.frame_range
-    if kind == "mask":
-        frames = FrameRange(max(frames.start - BEYOND_SLICES, 0), min(frames.stop + BEYOND_SLICES, len(task.mask_kji)))
+    frames = _widened(task) if kind == "mask" else task.frame_range
     masks = {result.frame: result.masks[0] for result in session.propagate(Direction.BOTH, frames)}
     scores = {"model": _pooled_dice(task, masks)}
     if kind != "mask":
@@ -195,6 +216,33 @@ def _score_model(task: Task, kind: str, predictor: Any) -> dict[str, float]:
     return scores
 
 
+def _score_review(task: Task, kind: str, predictor: Any) -> dict[str, float]:
+    """Dice after every correction of the slice that is suggested next."""
+    session, frames = predictor.open(VolumeFrames(task.array_kji, task.geometry, Axis.K)), _widened(task)
+    session.set_prompts(make_prompt(task.mask_kji[task.prompted], kind, task.prompted))
+    results = {result.frame: result for result in session.propagate(Direction.BOTH, frames)}
+    drawn: dict[int, NDArray] = {}
+    scores = {}
+    for count in range(1, NUM_CORRECTIONS + 1):
+        given = {task.prompted, *drawn}
+        track = Track({k: result.scores[0] for k, result in results.items()}, given, [frames])
+        chosen = best_correction([track], results.keys() - given)
+        if chosen is not None:
+            drawn[chosen] = task.mask_kji[chosen]
+            changed = session.propagate(Direction.BOTH, frames, {OBJECT: drawn}, changed=(OBJECT, chosen))
+            results.update({result.frame: result for result in changed})
+        masks = {k: result.masks[0] for k, result in results.items()} | drawn
+        scores[f"after_{count}"] = _pooled_dice(task, masks)
+        scores[f"others_after_{count}"] = _pooled_dice(task, masks, [k for k in task.scored if k not in drawn])
+    return scores
+
+
+def _widened(task: Task) -> FrameRange:
+    """The object's range and up to BEYOND_SLICES beyond its ends."""
+    start, stop = task.frame_range.start - BEYOND_SLICES, task.frame_range.stop + BEYOND_SLICES
+    return FrameRange(max(start, 0), min(stop, len(task.mask_kji)))
+
+
 def correct(prompts: PromptSet, found: NDArray[np.bool_], truth: NDArray[np.bool_], frame: int) -> PromptSet:
     """Add a click in the middle of the largest error, positive where something is missing; none if all is right."""
     missing, wrong = largest_component(truth & ~found), largest_component(found & ~truth)
@@ -204,17 +252,18 @@ def correct(prompts: PromptSet, found: NDArray[np.bool_], truth: NDArray[np.bool
     return prompts.with_point(OBJECT, frame, Point(*most_interior_point(error), error is missing))
 
 
-def _pooled_dice(task: Task, masks: dict[int, NDArray]) -> float:
-    """Dice over all scored slices together; a slice without a result counts as empty."""
+def _pooled_dice(task: Task, masks: dict[int, NDArray], slices: Sequence[int] | None = None) -> float:
+    """Dice over these slices together (by default all to be found); one without a result counts as empty."""
+    chosen = task.scored if slices is None else slices
     empty = np.zeros(task.mask_kji.shape[1:], bool)
-    found = np.stack([masks.get(k, empty) for k in task.scored])
-    return round(dice(found, task.mask_kji[task.scored]), 4)
+    found = np.array([masks.get(k, empty) for k in chosen], bool).reshape(-1, *empty.shape)
+    return round(dice(found, task.mask_kji[list(chosen)]), 4)
 
 
 def _run(tasks: list[Task], load: Callable[[int], Any], methods: tuple[str, ...], jobs: int) -> Iterator[dict]:
     """Rows in the order of the tasks, from this process or several."""
     if jobs <= 1:
-        predictor = load(0) if "model" in methods else None
+        predictor = load(0) if _needs_model(methods) else None
         for task in tasks:
             yield score_task(task, methods, predictor)
         return
@@ -229,13 +278,18 @@ def _run(tasks: list[Task], load: Callable[[int], Any], methods: tuple[str, ...]
         pool.join()
 
 
+def _needs_model(methods: Iterable[str]) -> bool:
+    """Whether a predictor has to be loaded."""
+    return not {"model", REVIEW}.isdisjoint(methods)
+
+
 _worker: dict[str, Any] = {}
 
 
 def _start_worker(load: Callable[[int], Any], threads: int, methods: tuple[str, ...]) -> None:
     """Load the model once per process."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
-    _worker.update(methods=methods, predictor=load(threads) if "model" in methods else None)
+    _worker.update(methods=methods, predictor=load(threads) if _needs_model(methods) else None)
 
 
 def _score_in_worker(task: Task) -> dict[str, Any]:

@@ -68,6 +68,8 @@ def propagate(request: Request, load: Callable[[], Any]) -> Outcome:
             console.say(f"Wrote {path}")
     if outcome.was_stopped:
         console.note("Stopped: the frames that were finished are in the output, the others are empty there.")
+    elif (frame := outcome.next_to_check()) is not None:
+        console.note(f"Look at frame {frame} next: a prompt there is expected to help most.")
     return outcome
 
 

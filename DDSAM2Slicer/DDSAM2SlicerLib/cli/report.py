@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.files import replace_when_done, write_text
+from ..core.review import certainty
 from .tracking import Measured, Outcome
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def to_csv(outcome: Outcome) -> str:
     writer.writerow(COLUMNS)
     pixel_mm2, step_mm = _pixel_size(outcome)
     for one in outcome.measured:
-        area_mm2 = None if pixel_mm2 is None else one.area_px * pixel_mm2
+        score = one.score
+        area_mm2 = None if pixel_mm2 is None else score.area * pixel_mm2
         volume_mm3 = None if area_mm2 is None or step_mm is None else area_mm2 * step_mm
         writer.writerow(
             [
@@ -71,10 +73,10 @@ def to_csv(outcome: Outcome) -> str:
                 _time(outcome, one.time),
                 one.frame,
                 int(outcome.is_prompted(one.time, one.frame, one.object_id)),
-                one.area_px,
+                score.area,
                 *("" if value is None else f"{value:.3f}" for value in (area_mm2, volume_mm3)),
-                *(f"{value:.4f}" for value in (one.score, one.iou, one.object_score, one.overlap)),
-                int(one.ended),
+                *(f"{value:.4f}" for value in (certainty(score), score.iou, score.object_score, score.overlap)),
+                int(score.ended),
             ]
         )
     return text.getvalue()
@@ -168,7 +170,7 @@ def _display_flips(outcome: Outcome) -> tuple[bool, bool]:
 
 def _choose_frames(outcome: Outcome) -> list[tuple[int, int]]:
     """(time, frame) pairs to show: evenly spread where objects are, the first prompted frame among them."""
-    frames = sorted({(one.time, one.frame) for one in outcome.measured if one.area_px})
+    frames = sorted({(one.time, one.frame) for one in outcome.measured if one.score.area})
     prompted = (outcome.plan.time, outcome.plan.prompts.frames()[0])
     if outcome.stack.axis is None:
         prompted = (prompted[1], prompted[1])
@@ -202,11 +204,12 @@ def _curve_of(outcome: Outcome, rows: list[Measured]) -> tuple[list[float], list
     pixel_mm2, step_mm = _pixel_size(outcome)
     unit = pixel_mm2 or 1.0
     if not outcome.stack.image.is_series:
-        return [one.frame for one in rows], [one.area_px * unit for one in rows], [one.score for one in rows]
+        areas, scores = [one.score.area * unit for one in rows], [certainty(one.score) for one in rows]
+        return [one.frame for one in rows], areas, scores
     times = sorted({one.time for one in rows})
     by_time = [[one for one in rows if one.time == time] for time in times]
-    volumes = [sum(one.area_px for one in group) * unit * (step_mm or 1.0) / 1000 for group in by_time]
-    scores = [float(np.mean([one.score for one in group])) for group in by_time]
+    volumes = [sum(one.score.area for one in group) * unit * (step_mm or 1.0) / 1000 for group in by_time]
+    scores = [float(np.mean([certainty(one.score) for one in group])) for group in by_time]
     return [float(_time(outcome, time)) for time in times], volumes, scores
 
 

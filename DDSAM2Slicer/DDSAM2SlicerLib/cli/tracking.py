@@ -12,6 +12,8 @@ import numpy as np
 
 from ..core.plan import Direction, FrameRange
 from ..core.prompts import PromptSet
+from ..core.results import FrameScore
+from ..core.review import Track, best_correction
 from . import console
 from .labels import Labels
 from .prompting import SeedMask
@@ -45,16 +47,7 @@ class Measured:
     object_id: int
     time: int
     frame: int
-    area_px: int
-    iou: float
-    object_score: float
-    overlap: float
-    ended: bool
-
-    @property
-    def score(self) -> float:
-        """How sure the mask is: predicted IoU times the probability that the object is there at all."""
-        return self.iou * self.object_score
+    score: FrameScore
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +73,19 @@ class Outcome:
         is_there = self.stack.axis is None or time == self.plan.time
         return is_there and frame in self.plan.prompts.frames(object_id)
 
+    def next_to_check(self) -> int | None:
+        """The frame on which one more prompt would help most; None if every frame has one."""
+        measured = [one for one in self.measured if self.stack.axis is None or one.time == self.plan.time]
+        tracks = [
+            Track(
+                {one.frame: one.score for one in measured if one.object_id == object_id},
+                self.plan.prompts.frames(object_id),
+                [self.plan.frame_range],
+            )
+            for object_id in self.plan.prompts.object_ids
+        ]
+        return best_correction(tracks, {one.frame for one in measured} - set(self.plan.prompts.frames()))
+
 
 @dataclass
 class _Collector:
@@ -97,10 +103,7 @@ class _Collector:
         for object_id, mask, score in zip(result.object_ids, result.masks, result.scores, strict=True):
             whole = self.masks.setdefault(object_id, np.zeros(shape, bool))
             self.stack.view(whole, time, frame)[...] = mask
-            area_px = int(np.count_nonzero(mask))
-            self.found[object_id, time, frame] = Measured(
-                object_id, time, frame, area_px, score.iou, score.object_score, score.overlap, score.ended
-            )
+            self.found[object_id, time, frame] = Measured(object_id, time, frame, score)
 
     def finish(self, plan: Plan, seed: SeedMask | None, was_stopped: bool) -> Outcome:
         """Wrap everything up; objects that were not reached before a stop are empty."""

@@ -27,12 +27,14 @@ class FrameScore:
         object_score: Probability that the object is in the frame.
         overlap: IoU with the mask of the neighbouring frame it came from; 1 where there is none, or both are empty.
         ended: Whether the object had ended before this frame, so that the network was not asked.
+        area: Pixels of the mask.
     """
 
     iou: float
     object_score: float
     overlap: float
     ended: bool = False
+    area: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -294,7 +294,7 @@ class Sweep:
             masks = masks & np.array(is_shown)[:, None, None]
         probability = torch.sigmoid(decoded.object_score.float()).flatten().tolist()
         scores = tuple(
-            FrameScore(iou, score, overlap_of(mask, group.masks[object_id]))
+            FrameScore(iou, score, overlap_of(mask, group.masks[object_id]), area=np.count_nonzero(mask))
             for iou, score, mask, object_id in zip(
                 decoded.iou.tolist(), probability, masks, group.object_ids, strict=True
             )

@@ -21,7 +21,6 @@ from .prompting import Context, Prompted, Prompter
 from .propagate import Sweep, Workshop
 from .scores import FrameResult, FrameScore
 
-GIVEN = FrameScore(iou=1.0, object_score=1.0, overlap=1.0)
 LOGIT_STEP = 0.25
 """Tracked logits are kept for later corrections in steps of this size, in 8 bits, compressed."""
 
@@ -227,7 +226,7 @@ class Session:
             frame,
             tuple(object_ids),
             np.stack([one.mask for one in answers]),
-            tuple(_score(one.decoded) for one in answers),
+            tuple(_score(one) for one in answers),
         )
 
     def _keep_logits(self, result: FrameResult) -> None:
@@ -242,8 +241,9 @@ class Session:
             self._tracked[key] = result.crop, result.logits[row].shape, packed
 
 
-def _score(decoded: steps.Decoded | None) -> FrameScore:
+def _score(answer: Prompted) -> FrameScore:
     """Scores of an answer; a given mask is taken for true."""
-    if decoded is None:
-        return GIVEN
-    return FrameScore(float(decoded.iou[0]), float(torch.sigmoid(decoded.object_score.float())[0]), 1.0)
+    iou = object_score = 1.0
+    if answer.decoded is not None:
+        iou, object_score = float(answer.decoded.iou[0]), float(torch.sigmoid(answer.decoded.object_score.float())[0])
+    return FrameScore(iou, object_score, overlap=1.0, area=np.count_nonzero(answer.mask))

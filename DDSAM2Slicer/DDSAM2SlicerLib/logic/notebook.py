@@ -186,7 +186,7 @@ class Notebook:
     def _to_dict(self) -> dict[str, object]:
         results = self.results
         rounded = {
-            key: [round(value, SCORE_DIGITS) for value in (one.iou, one.object_score, one.overlap)] + [int(one.ended)]
+            key: [round(value, SCORE_DIGITS) for value in (one.iou, one.object_score, one.overlap, one.ended, one.area)]
             for key, one in results.scores.items()
         }
         return {
@@ -237,7 +237,7 @@ class Notebook:
             _keys(values["done"]),
             _keys(values["pending"]),
             {one: frozenset(times) for one, times in values["spread"]},
-            {(one, frame): FrameScore(*rest[:3], bool(rest[3])) for one, frame, *rest in values["scores"]},
+            {(one, frame): FrameScore(*rest[:3], bool(rest[3]), *rest[4:]) for one, frame, *rest in values["scores"]},
             {(one, frame): value for one, frame, value in values["checksums"]},
             values["partial"],
         )

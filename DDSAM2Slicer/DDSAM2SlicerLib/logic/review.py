@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ..core.results import FrameScore
-from .notebook import Notebook
+from ..core.review import Track, best_correction, certainty
+from .notebook import Key, Notebook
 
 if TYPE_CHECKING:
+    from .stacks import Stack
     from .workspace import Workspace
 
 
@@ -49,42 +50,41 @@ class Review:
         return frame_scores(space.notes) if space is not None else {}
 
     def next_to_check(self, current: int | None = None) -> int | None:
-        """The frame, other than the current one, whose masks are least sure and not accepted yet."""
+        """The frame, other than the current one, whose correction would help most."""
         space = self._find_space()
-        return next_to_check(space.notes, current) if space is not None else None
-
-
-def certainty(score: FrameScore) -> float:
-    """How sure a mask is, 0 to 1.
-
-    Predicted IoU, lowered where the model is unsure whether the object is there at all, and where the mask differs
-    much from its neighbour's; a frame that is surely empty is sure.
-    """
-    if score.ended:
-        return 1.0
-    decided = abs(2 * score.object_score - 1)
-    if score.object_score < 0.5:
-        return decided
-    return score.iou * decided * (0.5 + 0.5 * score.overlap)
+        return next_to_check(space.stack, space.notes, current) if space is not None else None
 
 
 def frame_scores(notes: Notebook) -> dict[int, float]:
     """Certainty of each frame with masks: that of its least sure object; accepted and prompted masks are sure."""
     scores: dict[int, float] = {}
-    for (one, frame), score in notes.results.scores.items():
-        if (one, frame) not in notes.results.done:
-            continue
-        is_sure = (one, frame) in notes.locked or notes.prompts.get(one, frame) is not None
-        scores[frame] = min(scores.get(frame, 1.0), 1.0 if is_sure else certainty(score))
+    for key, score in notes.results.scores.items():
+        if key in notes.results.done:
+            sure = 1.0 if _is_settled(notes, key) else certainty(score)
+            scores[key[1]] = min(scores.get(key[1], 1.0), sure)
     return scores
 
 
-def next_to_check(notes: Notebook, current: int | None = None) -> int | None:
-    """The least sure frame that holds a mask neither accepted nor prompted; None if there is none but the current."""
-    scores = frame_scores(notes)
-    open_frames = {frame for one, frame in notes.results.done if not _is_settled(notes, one, frame)} & scores.keys()
-    return min(open_frames - {current}, key=lambda frame: (scores[frame], frame), default=None)
+def next_to_check(stack: Stack, notes: Notebook, current: int | None = None) -> int | None:
+    """The frame whose correction would help most; None if all but the current are accepted or prompted."""
+    known = notes.results.done & notes.results.scores.keys()
+    return best_correction(_tracks(stack, notes), {key[1] for key in known if not _is_settled(notes, key)} - {current})
 
 
-def _is_settled(notes: Notebook, one: int, frame: int) -> bool:
-    return (one, frame) in notes.locked or notes.prompts.get(one, frame) is not None
+def _tracks(stack: Stack, notes: Notebook) -> list[Track]:
+    """The masks of every object; those of a series follow one another through time, and slice by slice where spread."""
+    results, tracks = notes.results, []
+    for one in {key[0] for key in results.done}:
+        scores = {key[1]: score for key, score in results.scores.items() if key[0] == one and key in results.done}
+        given = {frame for frame in scores if _is_settled(notes, (one, frame))}
+        rows = [range(stack.num_frames)]
+        if (slices := stack.num_slices) is not None:
+            rows = [range(index, stack.num_frames, slices) for index in range(slices)]
+            rows += [range(time * slices, (time + 1) * slices) for time in results.spread.get(one, ())]
+        tracks.append(Track(scores, given, rows))
+    return tracks
+
+
+def _is_settled(notes: Notebook, key: Key) -> bool:
+    """Whether the user has accepted or prompted a mask."""
+    return key in notes.locked or notes.prompts.get(*key) is not None

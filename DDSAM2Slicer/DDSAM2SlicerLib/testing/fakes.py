@@ -244,5 +244,5 @@ def _to_result(frame: int, found: Mapping[int, tuple[NDArray, NDArray | None]]) 
     for mask, before in found.values():
         union = 0 if before is None else np.count_nonzero(mask | before)
         overlap = np.count_nonzero(mask & before) / union if union else 1.0
-        scores.append(FrameScore(overlap, float(mask.any()), overlap))
+        scores.append(FrameScore(overlap, float(mask.any()), overlap, area=np.count_nonzero(mask)))
     return FrameResult(frame, tuple(found), np.stack([mask for mask, _ in found.values()]), tuple(scores))

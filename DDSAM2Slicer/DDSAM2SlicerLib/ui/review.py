@@ -49,7 +49,7 @@ class ReviewPanel:
         no_input = state.why_not(Action.PROMPT) if self._shared.coordinator.stack is None else ""
         set_silently(ui.frameSlider, maximum=max(state.num_frames - 1, 0), value=state.frame or 0)
         enable(ui.frameSlider, no_input, _("The current frame; move it to go to another one."))
-        tip = _("Go to the frame that is least sure and not accepted yet (key N).")
+        tip = _("Go to the frame whose correction helps most: large, unsure, far from what you gave (key N).")
         enable(ui.nextButton, state.why_not(Action.CHECK_NEXT), tip)
         tip = _("The masks of this frame are right: later runs keep them (key L).")
         enable(ui.lockButton, state.why_not(Action.LOCK), tip)

@@ -52,10 +52,10 @@ def unpack_error(message: Message) -> DDSAM2Error:
 
 def pack_result(result: FrameResult) -> Packed:
     """Masks as bits; anything with the attributes of a FrameResult will do."""
-    scores = [[one.iou, one.object_score, one.overlap, float(one.ended)] for one in result.scores]
+    scores = [[one.iou, one.object_score, one.overlap, one.ended, one.area] for one in result.scores]
     fields = {"frame": result.frame, "objects": list(result.object_ids), "width": result.masks.shape[-1]}
     packed = np.packbits(np.asarray(result.masks, bool), axis=-1)
-    return fields, {"masks": packed, "scores": np.array(scores, np.float64).reshape(-1, 4)}
+    return fields, {"masks": packed, "scores": np.array(scores, np.float64).reshape(-1, 5)}
 
 
 def unpack_result(message: Message) -> FrameResult:
@@ -63,7 +63,7 @@ def unpack_result(message: Message) -> FrameResult:
     with reading(message):
         fields = message.fields
         masks = _unpack_masks(message.arrays["masks"], fields["width"])
-        scores = tuple(FrameScore(*row[:3], bool(row[3])) for row in message.arrays["scores"].tolist())
+        scores = tuple(FrameScore(*row[:3], bool(row[3]), int(row[4])) for row in message.arrays["scores"].tolist())
         object_ids = tuple(fields["objects"])
         if not len(object_ids) == len(masks) == len(scores):
             msg = f"{len(object_ids)} objects, {len(masks)} masks, {len(scores)} scores"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from DDSAM2SlicerLib.core.plan import Direction
+from DDSAM2SlicerLib.core.results import FrameScore
 from DDSAM2SlicerLib.testing.phantoms import create_geometry
 
 
@@ -34,8 +35,10 @@ class FakeSession:
     def _answer(self, frame):
         ids = self.prompts.object_ids
         masks = np.stack([self._mask(object_id, frame) for object_id in ids])
-        score = SimpleNamespace(iou=0.9, object_score=0.5, overlap=0.8, ended=False)
-        return SimpleNamespace(frame=frame, object_ids=ids, masks=masks, scores=(score,) * len(ids))
+        scores = tuple(
+            FrameScore(iou=0.9, object_score=0.5, overlap=0.8, area=np.count_nonzero(mask)) for mask in masks
+        )
+        return SimpleNamespace(frame=frame, object_ids=ids, masks=masks, scores=scores)
 
     def _mask(self, object_id, frame):
         nearest = min(self.prompts.frames(object_id), key=lambda seed: abs(seed - frame))

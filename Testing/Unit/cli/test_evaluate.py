@@ -8,9 +8,12 @@ import pytest
 from DDSAM2SlicerLib.cli import __main__ as command
 from DDSAM2SlicerLib.cli.baselines import BASELINES, copy_mask
 from DDSAM2SlicerLib.cli.evaluate import correct, evaluate, make_prompt, score_task, tight_box
-from DDSAM2SlicerLib.cli.tasks import iter_tasks
+from DDSAM2SlicerLib.cli.tasks import Task, iter_tasks
 from DDSAM2SlicerLib.core.errors import InputError, SettingsError
+from DDSAM2SlicerLib.core.plan import FrameRange
 from DDSAM2SlicerLib.core.prompts import Box, Point
+from DDSAM2SlicerLib.testing.fakes import FakeEngine
+from DDSAM2SlicerLib.testing.phantoms import create_geometry
 
 
 @pytest.fixture
@@ -25,6 +28,16 @@ def a_case(a_volume, write_itk, tmp_path):
     write_itk("case.nii.gz", array, geometry)
     write_itk("case_seg-manual.nii.gz", labels, geometry)
     return tmp_path
+
+
+@pytest.fixture
+def a_leaking_task():
+    """A cone between two bright plates, into which an engine that follows grey values leaks."""
+    rows, columns = np.mgrid[:40, :40]
+    radii = 9 - np.abs(np.arange(21) - 10) * 0.6
+    truth = np.stack([(rows - 20) ** 2 + (columns - 20) ** 2 < radius**2 for radius in radii])
+    grey = np.where(truth | (np.abs(columns - 20) < 3), 100.0, 0.0).astype(np.float32)
+    return Task("cone", "made", "CT", grey, truth, 10, FrameRange(0, 21), create_geometry(truth.shape))
 
 
 def test_only_large_objects_on_enough_slices_are_tasks(a_case):
@@ -109,6 +122,15 @@ def test_report_has_a_mean_per_prompt_and_method(a_case, a_predictor):
     expected = round(2 * 140 / (140 + 4 * 36), 4)
     assert report["summary"]["mask"] == {"model": expected, "copy": expected, "model_empty_beyond": 0.0}
     assert report["tasks"][0]["dataset"] == a_case.name
+
+
+def test_a_simulated_review_counts_what_was_drawn_and_what_follows_from_it(a_leaking_task):
+    scores = score_task(a_leaking_task, ["review"], FakeEngine())
+    assert scores["review mask"].keys() == scores["review click"].keys()
+    after = [scores["review mask"][f"after_{count}"] for count in (1, 2, 3)]
+    others = [scores["review mask"][f"others_after_{count}"] for count in (1, 2, 3)]
+    assert after == sorted(after)
+    assert others[0] < others[2] < after[2] < 1
 
 
 def test_several_processes_give_the_same_report(a_case):

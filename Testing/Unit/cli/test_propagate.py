@@ -180,6 +180,16 @@ def test_report_has_one_row_per_frame_with_units(a_request, a_predictor, tmp_pat
         assert (report / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_user_is_told_where_one_more_prompt_helps_most(a_request, a_predictor, capsys):
+    propagate(replace(a_request, boxes=(("1", "0", "2", "3", "7", "5"),)), a_predictor)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "help most" in line]
+    frame = int(line.split()[3])
+    assert 4 <= frame < 8
+    everywhere = tuple(("1", str(frame), "2", "3", "7", "5") for frame in range(9))
+    propagate(replace(a_request, boxes=everywhere), a_predictor)
+    assert "help most" not in capsys.readouterr().err
+
+
 def test_nothing_is_loaded_before_the_input_is_known_to_be_good(a_request, a_predictor):
     from DDSAM2SlicerLib.core.errors import DDSAM2Error
 

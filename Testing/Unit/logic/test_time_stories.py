@@ -101,6 +101,18 @@ def test_series_spreads_through_slices_and_then_through_time(a_series_story, mas
     assert not masks_of(coordinator, one).any()
 
 
+def test_the_time_point_that_all_others_come_from_is_checked_first(a_series_story):
+    loop, *_ = a_series_story
+    coordinator = loop.coordinator
+    coordinator.propagate()
+    loop.until_idle()
+    frame = coordinator.review.next_to_check()
+    assert frame // SLICES == 1
+    assert frame % SLICES != 3
+    coordinator.review.set_locked(frame)
+    assert coordinator.review.next_to_check() not in (None, frame)
+
+
 def test_correction_in_a_series_changes_its_slice_position_only(a_series_story, make, masks_of, tmp_path):
     loop, truth, one, _ = a_series_story
     coordinator = loop.coordinator

@@ -294,20 +294,20 @@ def test_masks_that_overwrite_others_leave_accepted_masks_of_other_objects_alone
     np.testing.assert_array_equal(masks_of(coordinator, one), before)
 
 
-def test_the_frame_to_check_next_is_the_least_sure_one_that_nobody_has_looked_at(a_story):
+def test_the_frame_to_check_next_is_one_that_nobody_has_looked_at(a_story, masks_of):
     loop, one = a_story
     coordinator = loop.coordinator
     assert coordinator.review.next_to_check() is None
     coordinator.propagate()
     loop.until_idle()
-    scores = coordinator.review.scores()
-    worst = coordinator.review.next_to_check()
-    assert worst != SEED
-    assert scores[SEED] == 1
-    assert scores[worst] == min(scores.values())
-    coordinator.review.set_locked(worst, object_ids=[one])
-    assert coordinator.review.scores()[worst] == 1
-    assert coordinator.review.next_to_check() not in (None, worst)
-    coordinator.review.set_locked(worst, is_locked=False, object_ids=[one])
-    assert coordinator.review.next_to_check() == worst
-    assert coordinator.review.next_to_check(current=worst) != worst
+    frame = coordinator.review.next_to_check()
+    assert frame != SEED
+    assert masks_of(coordinator, one)[frame].any()
+    assert coordinator.review.scores()[SEED] == 1
+    assert coordinator.review.scores()[frame] < 1
+    coordinator.review.set_locked(frame, object_ids=[one])
+    assert coordinator.review.scores()[frame] == 1
+    assert coordinator.review.next_to_check() not in (None, SEED, frame)
+    coordinator.review.set_locked(frame, is_locked=False, object_ids=[one])
+    assert coordinator.review.next_to_check() == frame
+    assert coordinator.review.next_to_check(current=frame) != frame

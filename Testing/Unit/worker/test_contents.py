@@ -35,7 +35,7 @@ def receive(source):
 @pytest.mark.parametrize("width", [1, 7, 8, 9, 33])
 def test_results_arrive_to_the_bit(width):
     masks = np.random.default_rng(width).random((3, 5, width)) > 0.5
-    scores = tuple(FrameScore(0.1 * n, 1 / 3, 0.7, n == 1) for n in range(3))
+    scores = tuple(FrameScore(0.1 * n, 1 / 3, 0.7, n == 1, n) for n in range(3))
     got = contents.unpack_result(travel(*contents.pack_result(FrameResult(4, (1, 2, 9), masks, scores))))
     assert (got.frame, got.object_ids, got.scores) == (4, (1, 2, 9), scores)
     assert got.masks.dtype == bool
