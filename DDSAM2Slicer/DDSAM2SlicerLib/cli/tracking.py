@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.plan import Direction, FrameRange
+from ..core.plan import Direction, FrameRange, count_repeats, plan_passes
 from ..core.prompts import PromptSet
 from ..core.results import FrameScore
 from ..core.review import Track, best_correction
@@ -133,13 +133,15 @@ def track(
     collector = _Collector(stack)
     session = predictor.open(stack.source(plan.time))
     session.set_prompts(plan.prompts)
-    progress = console.Progress(len(plan.frame_range))
-    seen = set()
+    seeds = {one: plan.prompts.frames(one) for one in plan.prompts.object_ids}
+    progress = console.Progress(
+        len(plan.frame_range) + count_repeats(plan_passes(seeds, plan.frame_range, plan.direction))
+    )
+    latest = None
     for result in session.propagate(plan.direction, plan.frame_range, cancel=is_stopped):
         collector.add(result, plan.time, result.frame)
-        if result.frame not in seen:
-            seen.add(result.frame)
-            progress.advance()
+        progress.advance(result.frame != latest)
+        latest = result.frame
     progress.finish()
     if stack.image.is_series and not is_stopped():
         _track_through_time(collector, plan, predictor, is_stopped)

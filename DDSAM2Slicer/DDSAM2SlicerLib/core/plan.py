@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .errors import PromptError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class Direction(StrEnum):
@@ -75,7 +75,7 @@ class Pass:
 
     Attributes:
         object_ids: Objects, ascending.
-        frames: Ascending, or descending if ``reverse``; gaps are anchors and frames reached from the other side.
+        frames: Ascending, or descending if ``reverse``; gaps are anchors.
         reverse: Whether frames run backwards.
     """
 
@@ -93,7 +93,7 @@ def plan_passes(
 ) -> tuple[Pass, ...]:
     """List what to visit: forward passes first; objects with equal schedules share one pass.
 
-    BOTH reaches a frame between two anchors from the nearer one, at equal distance from the earlier one.
+    BOTH reaches a frame between two anchors from both of them, first forward, then backward.
     FORWARD runs from the first seed to the end of the range, BACKWARD from the last seed to its start.
     An object without seed starts from its locked frames.
 
@@ -155,6 +155,21 @@ def restrict_passes(passes: Iterable[Pass], keep: Mapping[int, Iterable[int]]) -
     return _group(schedules)
 
 
+def nearness(anchors: Sequence[int], frame: int) -> float:
+    """How near a frame between two anchors is to the earlier one, 0 to 1."""
+    before = frame - max(anchor for anchor in anchors if anchor < frame)
+    after = min(anchor for anchor in anchors if anchor > frame) - frame
+    return after / (before + after)
+
+
+def count_repeats(passes: Iterable[Pass]) -> int:
+    """How many frames are visited in both directions, for one object or for several."""
+    forward, backward = set(), set()
+    for one in passes:
+        (backward if one.reverse else forward).update(one.frames)
+    return len(forward & backward)
+
+
 def _check_seeds(object_id: int, starts: list[int], frame_range: FrameRange, limits: range) -> None:
     """Raise PromptError unless the object has a start and all lie in the range and within the object's ends."""
     if not starts:
@@ -174,19 +189,13 @@ def _check_seeds(object_id: int, starts: list[int], frame_range: FrameRange, lim
 
 
 def _split(starts: list[int], anchors: set[int], limits: range, direction: Direction) -> tuple[list[int], list[int]]:
-    """Assign the frames within the limits to the forward and the backward run, both in ascending order."""
+    """The frames within the limits that the forward and the backward run visit, both in ascending order."""
     free = [frame for frame in limits if frame not in anchors]
     if direction is Direction.FORWARD:
         return [frame for frame in free if frame > starts[0]], []
     if direction is Direction.BACKWARD:
         return [], [frame for frame in free if frame < starts[-1]]
-    forward, backward = [], []
-    for frame in free:
-        before = max((anchor for anchor in anchors if anchor < frame), default=None)
-        after = min((anchor for anchor in anchors if anchor > frame), default=None)
-        is_forward = after is None or (before is not None and frame - before <= after - frame)
-        (forward if is_forward else backward).append(frame)
-    return forward, backward
+    return [frame for frame in free if frame > min(anchors)], [frame for frame in free if frame < max(anchors)]
 
 
 def _group(schedules: Mapping[tuple[int, bool], list[int]]) -> tuple[Pass, ...]:

@@ -113,6 +113,21 @@ class Sweep:
         group.bank.select_conditioning(group.anchors, frame, lambda anchor: self._encode_anchor(group, anchor))
         return self._attend(group.bank, self._shop.cache.get(frame, crop))
 
+    def to_masks(self, crop: Crop, low_res: torch.Tensor) -> NDArray[np.bool_]:
+        """Masks (B, H, W) in frame pixels, cleaned as the settings ask."""
+        settings, policy = self._shop.settings, self._shop.policy
+        logits = crop.to_pixels(low_res)
+        window = logits > 0
+        if settings.non_overlap and len(logits) > 1:
+            window &= logits.argmax(0, keepdim=True) == torch.arange(len(logits), device=logits.device)[:, None, None]
+        masks = crop.place(window.cpu().numpy(), policy.height, policy.width)
+        for row in range(len(masks)):
+            if settings.fill_holes_px:
+                masks[row] = fill_holes(masks[row], settings.fill_holes_px)
+            if settings.keep_largest:
+                masks[row] = largest_component(masks[row])
+        return masks
+
     def _make_group(
         self, ids: list[int], frames: tuple[int, ...], anchors: tuple[int, ...], max_pointers: int
     ) -> Group:
@@ -282,7 +297,7 @@ class Sweep:
 
     def _report(self, group: Group, seen: Frame, decoded: steps.Decoded, corrected: list[int]) -> FrameResult:
         """Turn logits into masks and scores, and see which objects have ended; unsure masks are not shown."""
-        masks = self._to_masks(seen.crop, decoded.low_res)
+        masks = self.to_masks(seen.crop, decoded.low_res)
         followed = dict(zip(group.object_ids, masks, strict=True))
         if self._shop.network.model.refiner is not None:
             starts = group.bank.nearest_conditioning(seen.index).iou.tolist()
@@ -317,21 +332,6 @@ class Sweep:
             group.object_ids = [group.object_ids[row] for row in kept]
             group.masks = {one: group.masks[one] for one in group.object_ids}
             group.bank.keep_rows(kept)
-
-    def _to_masks(self, crop: Crop, low_res: torch.Tensor) -> NDArray[np.bool_]:
-        """Masks (B, H, W) in frame pixels, cleaned as the settings ask."""
-        settings, policy = self._shop.settings, self._shop.policy
-        logits = crop.to_pixels(low_res)
-        window = logits > 0
-        if settings.non_overlap and len(logits) > 1:
-            window &= logits.argmax(0, keepdim=True) == torch.arange(len(logits), device=logits.device)[:, None, None]
-        masks = crop.place(window.cpu().numpy(), policy.height, policy.width)
-        for row in range(len(masks)):
-            if settings.fill_holes_px:
-                masks[row] = fill_holes(masks[row], settings.fill_holes_px)
-            if settings.keep_largest:
-                masks[row] = largest_component(masks[row])
-        return masks
 
 
 def _batches(one: Pass, anchors: Mapping[int, tuple[int, ...]]) -> list[tuple[list[int], tuple[int, ...]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,17 @@ class FrameResult(results.FrameResult):
 
     logits: NDArray[np.float32] | None = None
     crop: Crop | None = None
+
+    def take(self, rows: Sequence[int]) -> FrameResult:
+        """The same for some of the objects only."""
+        return FrameResult(
+            self.frame,
+            tuple(self.object_ids[row] for row in rows),
+            self.masks[rows],
+            tuple(self.scores[row] for row in rows),
+            None if self.logits is None else self.logits[rows],
+            self.crop,
+        )
 
 
 def overlap_of(one: NDArray | None, other: NDArray | None) -> float:

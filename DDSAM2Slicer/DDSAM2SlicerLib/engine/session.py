@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError, PromptError, SettingsError
 from ..core.frames import FrameSource
-from ..core.plan import Direction, FrameRange, Pass, affected_frames, plan_passes, restrict_passes
+from ..core.plan import Direction, FrameRange, Pass, affected_frames, nearness, plan_passes, restrict_passes
 from ..core.prompts import FramePrompt, PromptSet
 from ..core.settings import EngineSettings
 from ..model import steps
@@ -23,6 +24,8 @@ from .scores import FrameResult, FrameScore
 
 LOGIT_STEP = 0.25
 """Tracked logits are kept for later corrections in steps of this size, in 8 bits, compressed."""
+SURE_LOGIT = 8.0
+"""Logits beyond this are as sure as any when masks from two sides are joined."""
 
 Masks = Mapping[int, Mapping[int, NDArray]]
 
@@ -79,8 +82,9 @@ class Session:
     ) -> Iterator[FrameResult]:
         """Yield masks frame by frame, in the order they are found: forward first, then backward.
 
-        Prompted frames are part of it. A frame can come more than once, each time with other objects. Locked frames
-        condition the others and are not yielded: they stay what they are.
+        Prompted frames are part of it. A frame can come more than once, with other objects, or with better masks: what
+        lies between two given frames is reached from both. Locked frames condition the others and are not yielded: they
+        stay what they are.
 
         Args:
             direction: Where to run from the prompts.
@@ -140,6 +144,7 @@ class Session:
         waiting: dict[int, list[int]] = {}
         for object_id, frame in sorted(shown):
             waiting.setdefault(frame, []).append(object_id)
+        ahead: dict[tuple[int, int], FrameScore] = {}
         halves = [[one for one in passes if one.reverse is reverse] for reverse in (False, True)]
         for own in [half for half in halves if half] or [[]]:
             sweep = Sweep(shop, own, anchors, max_pointers) if own else None
@@ -150,9 +155,12 @@ class Session:
                 if frame in waiting:
                     yield self._report_anchors(frame, waiting.pop(frame))
                 if frame in visited:
-                    for result in sweep.step(frame):
-                        self._keep_logits(result)
-                        yield result
+                    for found in sweep.step(frame):
+                        result = self._join_sides(sweep, found, ahead, anchors) if sweep.reverse else found
+                        ahead.update({(one, frame): found.scores[row] for row, one in enumerate(found.object_ids)})
+                        if result is not None:
+                            self._keep_logits(result)
+                            yield result
 
     def _make_workshop(self, seeds: Mapping[int, tuple[int, ...]]) -> Workshop:
         """Gather what sweeps need; clicks on frames that are no seeds become corrections."""
@@ -195,21 +203,15 @@ class Session:
 
     def _answer(self, object_id: int, frame: int, prompt: FramePrompt) -> Prompted:
         """Segment a prompted frame: clicks on a tracked frame correct what was found, other prompts start afresh."""
-        kept = self._tracked.get((object_id, frame))
+        is_tracked = (object_id, frame) in self._tracked
         others = [
             one for one in self._prompts.frames(object_id) if one != frame and (object_id, one) not in self._tracked
         ]
-        if kept is None or prompt.mask is not None or prompt.box is not None or not others:
+        if not is_tracked or prompt.mask is not None or prompt.box is not None or not others:
             return self._prompter.answer(frame, prompt)
-        old_crop, shape, packed = kept
-        steps_of_logit = np.frombuffer(zlib.decompress(packed), np.int8).reshape(1, 1, *shape)
-        logits = torch.from_numpy(steps_of_logit.astype(np.float32) * LOGIT_STEP).to(self._network.device)
-        mask = self._prompter.to_mask(old_crop, logits)[0]
-        crop = self._policy.choose(bounding_box(mask))
-        if crop != old_crop:
-            logits = steps.resize(old_crop.transfer(logits, crop, self._network.size), self._network.mask_side)
+        crop = self._policy.choose(bounding_box(self._prompter.to_mask(*self._unpack(object_id, frame))[0]))
         seen = self._cache.get(frame, crop)
-        context = Context(self._attend_to(object_id, others, frame, crop), logits)
+        context = Context(self._attend_to(object_id, others, frame, crop), self._find_logits(object_id, frame, crop))
         decoded = self._prompter.correct(seen, prompt, context)
         return Prompted(self._prompter.to_mask(crop, decoded.low_res)[0], crop, decoded)
 
@@ -228,6 +230,56 @@ class Session:
             np.stack([one.mask for one in answers]),
             tuple(_score(one) for one in answers),
         )
+
+    def _join_sides(
+        self,
+        sweep: Sweep,
+        result: FrameResult,
+        ahead: Mapping[tuple[int, int], FrameScore],
+        anchors: Mapping[int, tuple[int, ...]],
+    ) -> FrameResult | None:
+        """Join masks of the backward sweep with those that the forward sweep found on the same frame.
+
+        Each counts the more, the nearer its given frame is; what one side has lost is as the other side found it.
+
+        Returns:
+            The joined masks of the objects for which there is news; None if there is none.
+        """
+        frame, keys = result.frame, [(one, result.frame) for one in result.object_ids]
+        rows = [row for row, key in enumerate(keys) if key not in ahead or result.scores[row].area]
+        if len(rows) < len(keys):
+            result = result.take(rows)
+        met = [row for row, one in enumerate(result.object_ids) if (one, frame) in ahead and ahead[one, frame].area]
+        if not met:
+            return result if rows else None
+        logits, scores = torch.from_numpy(result.logits)[:, None].clone(), list(result.scores)
+        for row in met:
+            one = result.object_ids[row]
+            share, other = nearness(anchors[one], frame), ahead[one, frame]
+            found = self._find_logits(one, frame, result.crop).cpu().clamp(-SURE_LOGIT, SURE_LOGIT)
+            logits[row] = share * found[0] + (1 - share) * logits[row].clamp(-SURE_LOGIT, SURE_LOGIT)
+            scores[row] = replace(
+                scores[row],
+                iou=share * other.iou + (1 - share) * scores[row].iou,
+                object_score=share * other.object_score + (1 - share) * scores[row].object_score,
+            )
+        is_shown = np.array([score.area > 0 for score in scores])
+        masks = sweep.to_masks(result.crop, logits) & is_shown[:, None, None]
+        scores = [replace(score, area=np.count_nonzero(mask)) for score, mask in zip(scores, masks, strict=True)]
+        return replace(result, masks=masks, scores=tuple(scores), logits=logits[:, 0].numpy())
+
+    def _find_logits(self, object_id: int, frame: int, crop: Crop) -> torch.Tensor:
+        """Logits tracked before, brought under a crop: (1, 1, h, w)."""
+        old_crop, logits = self._unpack(object_id, frame)
+        if crop == old_crop:
+            return logits
+        return steps.resize(old_crop.transfer(logits, crop, self._network.size), self._network.mask_side)
+
+    def _unpack(self, object_id: int, frame: int) -> tuple[Crop, torch.Tensor]:
+        """The crop and the logits (1, 1, h, w) that ``_keep_logits`` kept."""
+        crop, shape, packed = self._tracked[object_id, frame]
+        steps_of_logit = np.frombuffer(zlib.decompress(packed), np.int8).reshape(1, 1, *shape)
+        return crop, torch.from_numpy(steps_of_logit.astype(np.float32) * LOGIT_STEP).to(self._network.device)
 
     def _keep_logits(self, result: FrameResult) -> None:
         """Keep tracked logits, a few kilobytes each, so that a later click can correct them."""

@@ -56,7 +56,7 @@ class Runner:
         self._request: int | None = None
         self._queue: collections.deque[Event] = collections.deque()
         self._outcome: tuple[str, str] | None = None
-        self._frames: set[int] = set()
+        self._num_done, self._latest_frame = 0, -1
         self._started_s = transport.clock()
         self._times_s: collections.deque[tuple[float, int]] = collections.deque()
         self._to_clear = sorted(plan.beyond)
@@ -67,7 +67,7 @@ class Runner:
     @property
     def progress(self) -> Progress:
         """How far the run is."""
-        done = len(self._frames)
+        done = self._num_done
         total = max(self._plan.total, done)
         speed = 0.0
         if self._times_s:
@@ -141,6 +141,7 @@ class Runner:
             return
         if self._job is None:
             return
+        self._plan.total += self._job.num_repeats
         session = self._sessions.get(self._job.name, self._job.source)
         session.set_prompts(self._job.prompts)
         arguments = dict(self._job.arguments)
@@ -202,8 +203,9 @@ class Runner:
         now_s = self._transport.clock()
         if not self._times_s:
             self._times_s.append((self._started_s, 0))
-        self._frames.add(frame)
+        self._num_done += frame != self._latest_frame  # objects that do not share a batch come one after the other
+        self._latest_frame = frame
         if now_s - self._times_s[-1][0] >= SPEED_MEMORY_S / 5:
-            self._times_s.append((now_s, len(self._frames)))
+            self._times_s.append((now_s, self._num_done))
         while len(self._times_s) > 1 and now_s - self._times_s[0][0] > SPEED_MEMORY_S:
             self._times_s.popleft()

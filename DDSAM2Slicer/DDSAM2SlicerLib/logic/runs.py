@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..core.plan import Direction, FrameRange, affected_frames, plan_passes
+from ..core.plan import Direction, FrameRange, Pass, affected_frames, count_repeats, plan_passes, restrict_passes
 from ..core.prompts import PromptSet
 from .notebook import Ends, Key, Notebook, group
 
@@ -57,6 +57,7 @@ class Job:
         arguments: Of ``WorkerSession.start_propagation``.
         to_input: Frame of the input for each frame of the source.
         expected: Keys it will bring, in frames of the input.
+        num_repeats: How many frames it will bring twice, since they are reached from both sides.
         given: Keys whose masks were given to it; results for them are dropped.
         is_kept: Whether the session is worth keeping for corrections.
     """
@@ -67,6 +68,7 @@ class Job:
     arguments: Mapping[str, object]
     to_input: Callable[[int], int]
     expected: frozenset[Key]
+    num_repeats: int = 0
     given: frozenset[Key] = frozenset()
     is_kept: bool = True
 
@@ -77,7 +79,7 @@ class Plan:
 
     Attributes:
         jobs: To be worked through; None stands for a pause.
-        total: Frames to do; grows more exact on the way.
+        total: Frames to do, those that come twice counted twice as soon as their job begins.
         stale: Keys that do not hold any more.
         settled: Changes that the run takes into account.
         beyond: Masks to clear at once: the user has said that the object ends before.
@@ -134,9 +136,12 @@ class Line:
 
     def wanted(self) -> frozenset[Key]:
         """Every key that a complete run brings."""
-        passes = plan_passes(self.seeds, self.frames, self.direction, self.locked, self.ends)
-        visited = {(one, frame) for each in passes for one in each.object_ids for frame in each.frames}
+        visited = {(one, frame) for each in self._passes() for one in each.object_ids for frame in each.frames}
         return frozenset(visited | self._prompted())
+
+    def num_repeats(self, missing: frozenset[Key]) -> int:
+        """How many frames come twice when these keys are computed."""
+        return count_repeats(restrict_passes(self._passes(), group(missing)))
 
     def arguments(self, read_mask: ReadMask) -> tuple[dict[str, object], frozenset[Key]]:
         """Arguments for the worker, and the keys it will bring; no key if there is nothing to do."""
@@ -165,6 +170,9 @@ class Line:
             "changed": changed,
         }
         return arguments, missing
+
+    def _passes(self) -> tuple[Pass, ...]:
+        return plan_passes(self.seeds, self.frames, self.direction, self.locked, self.ends)
 
     def _prompted(self) -> set[Key]:
         return {
@@ -202,7 +210,8 @@ def _plan_line(stack, notes: Notebook, read_mask: ReadMask, options: RunOptions)
     )
     prompts.validate(stack.num_frames, stack.frames.height, stack.frames.width, frames)
     arguments, missing = line.arguments(read_mask)
-    job = Job("input", stack.frames, prompts, arguments, lambda frame: frame, missing, given)
+    repeats = line.num_repeats(missing)
+    job = Job("input", stack.frames, prompts, arguments, lambda frame: frame, missing, repeats, given)
     beyond = frozenset(key for key in results.done - notes.locked if is_beyond(notes.ends, *key))
     total = len({frame for _, frame in missing})
     return Plan(iter([job] if missing else []), total, missing | beyond, line.pending, beyond)

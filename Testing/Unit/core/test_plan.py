@@ -3,7 +3,16 @@
 import pytest
 
 from DDSAM2SlicerLib.core.errors import PromptError, SettingsError
-from DDSAM2SlicerLib.core.plan import Direction, FrameRange, Pass, affected_frames, plan_passes, restrict_passes
+from DDSAM2SlicerLib.core.plan import (
+    Direction,
+    FrameRange,
+    Pass,
+    affected_frames,
+    count_repeats,
+    nearness,
+    plan_passes,
+    restrict_passes,
+)
 
 TEN = FrameRange(0, 10)
 
@@ -46,13 +55,12 @@ def test_inclusive_range_holds_both_ends_and_prints_them():
         ((0,), (1, 2, 3, 4, 5, 6, 7, 8, 9), None),
         ((9,), None, (8, 7, 6, 5, 4, 3, 2, 1, 0)),
         ((3,), (4, 5, 6, 7, 8, 9), (2, 1, 0)),
-        ((0, 9), (1, 2, 3, 4), (8, 7, 6, 5)),
-        ((0, 8), (1, 2, 3, 4, 9), (7, 6, 5)),  # frame 4 is as far from both: the earlier seed reaches it
+        ((0, 9), (1, 2, 3, 4, 5, 6, 7, 8), (8, 7, 6, 5, 4, 3, 2, 1)),
         ((2, 3), (4, 5, 6, 7, 8, 9), (1, 0)),
-        ((1, 5, 8), (2, 3, 6, 9), (7, 4, 0)),
+        ((1, 5, 8), (2, 3, 4, 6, 7, 9), (7, 6, 4, 3, 2, 0)),
     ],
 )
-def test_both_directions_reach_each_frame_from_its_nearest_seed(seeds, forward, backward):
+def test_both_directions_reach_what_lies_between_two_seeds_from_either_of_them(seeds, forward, backward):
     passes = plan_passes({1: seeds}, TEN)
     expected = [Pass((1,), forward, False)] if forward else []
     expected += [Pass((1,), backward, True)] if backward else []
@@ -67,10 +75,22 @@ def test_backward_runs_from_the_last_seed_through_all_earlier_ones():
     assert plan_passes({1: (2, 5)}, TEN, "backward") == (Pass((1,), (4, 3, 1, 0), True),)
 
 
-def test_every_frame_is_visited_exactly_once():
+def test_every_frame_is_visited_and_what_lies_between_two_seeds_twice():
     for seeds in ((0,), (4,), (0, 9), (2, 3, 7), tuple(range(10))):
-        visited = [frame for one in plan_passes({1: seeds}, TEN) for frame in one.frames]
-        assert sorted([*visited, *seeds]) == list(range(10))
+        passes = plan_passes({1: seeds}, TEN)
+        visited = [frame for one in passes for frame in one.frames]
+        between = [frame for frame in range(min(seeds), max(seeds)) if frame not in seeds]
+        assert sorted([*visited, *seeds]) == sorted([*range(10), *between])
+        assert count_repeats(passes) == len(between)
+
+
+def test_what_objects_visit_together_is_repeated_only_by_the_other_direction():
+    assert count_repeats(plan_passes({1: (0,), 2: (0, 9), 3: (0,)}, TEN)) == 8
+    assert count_repeats(plan_passes({1: (2,), 2: (5,)}, TEN)) == 2  # frames 3 and 4
+
+
+def test_nearness_falls_from_the_earlier_anchor_to_the_later_one():
+    assert [nearness((0, 2, 6, 9), frame) for frame in (3, 4, 5)] == [0.75, 0.5, 0.25]
 
 
 def test_range_limits_both_ends():
@@ -88,12 +108,12 @@ def test_objects_with_equal_schedules_share_a_pass():
 
 def test_locked_frames_are_not_visited_and_reach_their_neighbours():
     passes = plan_passes({1: (0,)}, TEN, locked={1: frozenset({6})})
-    assert passes == (Pass((1,), (1, 2, 3, 7, 8, 9), False), Pass((1,), (5, 4), True))
+    assert passes == (Pass((1,), (1, 2, 3, 4, 5, 7, 8, 9), False), Pass((1,), (5, 4, 3, 2, 1), True))
 
 
 def test_locks_of_one_object_leave_another_alone():
     passes = plan_passes({1: (0,), 2: (0,)}, FrameRange(0, 4), locked={1: {2}})
-    assert passes == (Pass((1,), (1, 3), False), Pass((2,), (1, 2, 3), False))
+    assert passes == (Pass((1,), (1, 3), False), Pass((2,), (1, 2, 3), False), Pass((1,), (1,), True))
 
 
 def test_locked_frame_behind_the_first_seed_does_not_start_a_forward_run():
@@ -156,6 +176,9 @@ def test_correction_stays_within_the_range():
 
 def test_restricted_plan_keeps_only_what_a_correction_touches():
     passes = plan_passes({1: (0, 9), 2: (0, 9)}, TEN)
-    assert restrict_passes(passes, {1: range(3, 7)}) == (Pass((1,), (3, 4), False), Pass((1,), (6, 5), True))
+    assert restrict_passes(passes, {1: range(3, 7)}) == (
+        Pass((1,), (3, 4, 5, 6), False),
+        Pass((1,), (6, 5, 4, 3), True),
+    )
     assert restrict_passes(passes, {1: range(10), 2: range(10)}) == passes
     assert restrict_passes(passes, {}) == ()

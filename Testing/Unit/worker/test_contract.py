@@ -70,8 +70,8 @@ def engine_worker(model_file):
 
 @pytest.fixture(scope="module")
 def fake_worker():
-    """The fake engine in a worker."""
-    with _client(FAKE_COMMAND, "fake") as client:
+    """The fake engine in a worker, not so quick that all is done before a cancel arrives."""
+    with _client(FAKE_COMMAND, "fake?delay_s=0.01") as client:
         yield client
 
 
@@ -159,7 +159,7 @@ def test_locked_frames_are_not_visited_and_ends_are_kept(session, heart):
 def test_a_change_recomputes_only_up_to_the_next_anchor(session, heart, changed):
     locked = {1: {5: heart.labels[5] == 1}}
     results = list(session.propagate(locked=locked, changed=changed))
-    assert visited(results) == pairs([1], [0, 1, 2, 3, 4])
+    assert sorted(set(visited(results))) == pairs([1], [0, 1, 2, 3, 4])
 
 
 def test_cancel_ends_the_iteration_and_the_next_run_is_whole(session):
