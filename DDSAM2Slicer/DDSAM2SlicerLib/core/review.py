@@ -31,19 +31,18 @@ def certainty(score: FrameScore) -> float:
     return belief if score.area else 1 - belief
 
 
-def best_correction(tracks: Collection[Track], frames: Iterable[int]) -> int | None:
-    """Of these frames the one whose correction would put most right, or, where that is nothing, the least sure one."""
+def best_correction(tracks: Iterable[Track], frames: Iterable[int]) -> int | None:
+    """Of these frames the one whose correction would put most right, the first if there are several; None if none."""
     gains = expected_gains(tracks)
-    doubts = {frame: max(_doubt(track, frame) for track in tracks) for frame in frames}
-    return min(doubts, key=lambda frame: (-gains.get(frame, 0.0), -doubts[frame], frame), default=None)
+    return min(frames, key=lambda frame: (-gains.get(frame, 0.0), frame), default=None)
 
 
 def expected_gains(tracks: Iterable[Track]) -> dict[int, float]:
     """What a correction on each frame would put right, as a share of the objects' sizes.
 
-    A mask is expected to be wrong by its area times the doubt about it. Errors add up from frame to frame, so a
-    correction takes as much of a mask's error away as it is nearer than the nearest frame given before: all of its own,
-    half of that of a mask to which it halves the distance.
+    A mask is expected to be wrong by its area (an empty one by a pixel) times the doubt about it. Errors add up from
+    frame to frame, so a correction takes as much of a mask's error away as it is nearer than the nearest frame given
+    before: all of its own, half of that of a mask to which it halves the distance.
     """
     gains: dict[int, float] = {}
     for track in tracks:
@@ -60,14 +59,9 @@ def _gains_in_row(track: Track, row: Sequence[int]) -> list[float]:
     given = np.array([place for place, frame in enumerate(row) if frame in track.given])
     gains = np.zeros(len(row))
     for place, frame in enumerate(row):
-        if doubt := _doubt(track, frame):
+        score = track.scores.get(frame)
+        if score is not None and frame not in track.given:
             reach = int(np.abs(given - place).min()) if given.size else len(row)
             near = slice(max(place - reach, 0), place + reach)
-            gains[near] += doubt * track.scores[frame].area * (1 - np.abs(places[near] - place) / reach)
+            gains[near] += (1 - certainty(score)) * max(score.area, 1) * (1 - np.abs(places[near] - place) / reach)
     return gains.tolist()
-
-
-def _doubt(track: Track, frame: int) -> float:
-    """How unsure a mask is, 0 to 1; those that the user has given, and those that do not exist, are in no doubt."""
-    score = None if frame in track.given else track.scores.get(frame)
-    return 0.0 if score is None else 1 - certainty(score)

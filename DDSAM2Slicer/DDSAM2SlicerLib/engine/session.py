@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError, PromptError, SettingsError
 from ..core.frames import FrameSource
-from ..core.plan import Direction, FrameRange, Pass, affected_frames, nearness, plan_passes, restrict_passes
+from ..core.plan import Direction, FrameRange, Pass, affected_frames, plan_passes, restrict_passes
 from ..core.prompts import FramePrompt, PromptSet
 from ..core.settings import EngineSettings
 from ..model import steps
 from .crop import Crop, CropPolicy, bounding_box
+from .joining import Sides
 from .network import FrameCache, Network
 from .prompting import Context, Prompted, Prompter
 from .propagate import Sweep, Workshop
@@ -24,8 +24,6 @@ from .scores import FrameResult, FrameScore
 
 LOGIT_STEP = 0.25
 """Tracked logits are kept for later corrections in steps of this size, in 8 bits, compressed."""
-SURE_LOGIT = 8.0
-"""Logits beyond this are as sure as any when masks from two sides are joined."""
 
 Masks = Mapping[int, Mapping[int, NDArray]]
 
@@ -144,7 +142,7 @@ class Session:
         waiting: dict[int, list[int]] = {}
         for object_id, frame in sorted(shown):
             waiting.setdefault(frame, []).append(object_id)
-        ahead: dict[tuple[int, int], FrameScore] = {}
+        sides = Sides(anchors, self._find_logits)
         halves = [[one for one in passes if one.reverse is reverse] for reverse in (False, True)]
         for own in [half for half in halves if half] or [[]]:
             sweep = Sweep(shop, own, anchors, max_pointers) if own else None
@@ -156,8 +154,7 @@ class Session:
                     yield self._report_anchors(frame, waiting.pop(frame))
                 if frame in visited:
                     for found in sweep.step(frame):
-                        result = self._join_sides(sweep, found, ahead, anchors) if sweep.reverse else found
-                        ahead.update({(one, frame): found.scores[row] for row, one in enumerate(found.object_ids)})
+                        result = sides.join(found, sweep.to_masks) if sweep.reverse else sides.note(found)
                         if result is not None:
                             self._keep_logits(result)
                             yield result
@@ -203,15 +200,15 @@ class Session:
 
     def _answer(self, object_id: int, frame: int, prompt: FramePrompt) -> Prompted:
         """Segment a prompted frame: clicks on a tracked frame correct what was found, other prompts start afresh."""
-        is_tracked = (object_id, frame) in self._tracked
+        key = object_id, frame
         others = [
             one for one in self._prompts.frames(object_id) if one != frame and (object_id, one) not in self._tracked
         ]
-        if not is_tracked or prompt.mask is not None or prompt.box is not None or not others:
+        if key not in self._tracked or prompt.mask is not None or prompt.box is not None or not others:
             return self._prompter.answer(frame, prompt)
-        crop = self._policy.choose(bounding_box(self._prompter.to_mask(*self._unpack(object_id, frame))[0]))
+        crop = self._policy.choose(bounding_box(self._prompter.to_mask(*self._unpack(key))[0]))
         seen = self._cache.get(frame, crop)
-        context = Context(self._attend_to(object_id, others, frame, crop), self._find_logits(object_id, frame, crop))
+        context = Context(self._attend_to(object_id, others, frame, crop), self._find_logits(key, crop))
         decoded = self._prompter.correct(seen, prompt, context)
         return Prompted(self._prompter.to_mask(crop, decoded.low_res)[0], crop, decoded)
 
@@ -231,53 +228,16 @@ class Session:
             tuple(_score(one) for one in answers),
         )
 
-    def _join_sides(
-        self,
-        sweep: Sweep,
-        result: FrameResult,
-        ahead: Mapping[tuple[int, int], FrameScore],
-        anchors: Mapping[int, tuple[int, ...]],
-    ) -> FrameResult | None:
-        """Join masks of the backward sweep with those that the forward sweep found on the same frame.
-
-        Each counts the more, the nearer its given frame is; what one side has lost is as the other side found it.
-
-        Returns:
-            The joined masks of the objects for which there is news; None if there is none.
-        """
-        frame, keys = result.frame, [(one, result.frame) for one in result.object_ids]
-        rows = [row for row, key in enumerate(keys) if key not in ahead or result.scores[row].area]
-        if len(rows) < len(keys):
-            result = result.take(rows)
-        met = [row for row, one in enumerate(result.object_ids) if (one, frame) in ahead and ahead[one, frame].area]
-        if not met:
-            return result if rows else None
-        logits, scores = torch.from_numpy(result.logits)[:, None].clone(), list(result.scores)
-        for row in met:
-            one = result.object_ids[row]
-            share, other = nearness(anchors[one], frame), ahead[one, frame]
-            found = self._find_logits(one, frame, result.crop).cpu().clamp(-SURE_LOGIT, SURE_LOGIT)
-            logits[row] = share * found[0] + (1 - share) * logits[row].clamp(-SURE_LOGIT, SURE_LOGIT)
-            scores[row] = replace(
-                scores[row],
-                iou=share * other.iou + (1 - share) * scores[row].iou,
-                object_score=share * other.object_score + (1 - share) * scores[row].object_score,
-            )
-        is_shown = np.array([score.area > 0 for score in scores])
-        masks = sweep.to_masks(result.crop, logits) & is_shown[:, None, None]
-        scores = [replace(score, area=np.count_nonzero(mask)) for score, mask in zip(scores, masks, strict=True)]
-        return replace(result, masks=masks, scores=tuple(scores), logits=logits[:, 0].numpy())
-
-    def _find_logits(self, object_id: int, frame: int, crop: Crop) -> torch.Tensor:
-        """Logits tracked before, brought under a crop: (1, 1, h, w)."""
-        old_crop, logits = self._unpack(object_id, frame)
+    def _find_logits(self, key: tuple[int, int], crop: Crop) -> torch.Tensor:
+        """Logits tracked before for (object, frame), brought under a crop: (1, 1, h, w)."""
+        old_crop, logits = self._unpack(key)
         if crop == old_crop:
             return logits
         return steps.resize(old_crop.transfer(logits, crop, self._network.size), self._network.mask_side)
 
-    def _unpack(self, object_id: int, frame: int) -> tuple[Crop, torch.Tensor]:
+    def _unpack(self, key: tuple[int, int]) -> tuple[Crop, torch.Tensor]:
         """The crop and the logits (1, 1, h, w) that ``_keep_logits`` kept."""
-        crop, shape, packed = self._tracked[object_id, frame]
+        crop, shape, packed = self._tracked[key]
         steps_of_logit = np.frombuffer(zlib.decompress(packed), np.int8).reshape(1, 1, *shape)
         return crop, torch.from_numpy(steps_of_logit.astype(np.float32) * LOGIT_STEP).to(self._network.device)
 

@@ -13,6 +13,7 @@ from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 from DDSAM2SlicerLib.core.settings import EngineSettings
 from DDSAM2SlicerLib.engine import network
 from DDSAM2SlicerLib.engine.crop import bounding_box
+from DDSAM2SlicerLib.engine.joining import TRUST
 from DDSAM2SlicerLib.engine.predictor import Predictor
 from DDSAM2SlicerLib.engine.propagate import Group, Sweep
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
@@ -165,7 +166,8 @@ def test_between_two_seeds_logits_pass_from_one_side_to_the_other(a_model, a_sce
         ahead, back = found[Direction.FORWARD][frame], found[Direction.BACKWARD][frame]
         assert ahead.masks.any()
         assert back.masks.any()
-        share = (9 - frame) / 7
+        weights = (9 - frame) * ahead.scores[0].iou ** TRUST, (frame - 2) * back.scores[0].iou ** TRUST
+        share = weights[0] / sum(weights)
         expected = share * ahead.logits.clip(-8, 8) + (1 - share) * back.logits.clip(-8, 8)
         np.testing.assert_allclose(joined.logits, expected, atol=0.126)  # half a step of what is kept
         assert joined.scores[0].iou == pytest.approx(share * ahead.scores[0].iou + (1 - share) * back.scores[0].iou)
