@@ -272,6 +272,19 @@ def test_an_orientation_of_a_slice_view_is_known_again_wherever_it_is_scrolled_t
     np.testing.assert_array_equal(masks_of(coordinator, one), found)
 
 
+def test_progress_counts_what_is_reached_from_two_sides_twice(a_story, a_phantom):
+    loop, one = a_story
+    coordinator = loop.coordinator
+    truth = a_phantom.labels == 1
+    coordinator.set_prompts(coordinator.notes.prompts.with_mask(one, SEED + 4, truth[SEED + 4]))
+    coordinator.propagate()
+    seen = []
+    loop.until(lambda: seen.append(coordinator.state.progress) or coordinator.state.phase is Phase.IDLE)
+    steps = [progress for progress in seen if progress is not None]
+    assert {progress.total for progress in steps if progress.done} == {16 + 3}
+    assert max(progress.done for progress in steps) == 16 + 3
+
+
 def test_masks_that_overwrite_others_leave_accepted_masks_of_other_objects_alone(loop, make, a_phantom, masks_of):
     coordinator = loop.coordinator
     coordinator.choose_volume(make.volume(a_phantom.array))
