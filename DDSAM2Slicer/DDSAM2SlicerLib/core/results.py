@@ -5,11 +5,12 @@ The engine in this process, the worker in another one and the fake of the tests 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Self
 
     import numpy as np
     from numpy.typing import NDArray
@@ -52,6 +53,11 @@ class FrameResult:
     object_ids: tuple[int, ...]
     masks: NDArray[np.bool_]
     scores: tuple[FrameScore, ...]
+
+    def take(self, rows: Sequence[int]) -> Self:
+        """The same for some of the objects only."""
+        ids, scores = (tuple(values[row] for row in rows) for values in (self.object_ids, self.scores))
+        return replace(self, object_ids=ids, masks=self.masks[list(rows)], scores=scores)
 
 
 class EngineSession(Protocol):

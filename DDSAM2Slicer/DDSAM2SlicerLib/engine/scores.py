@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +28,10 @@ class FrameResult(results.FrameResult):
     logits: NDArray[np.float32] | None = None
     crop: Crop | None = None
 
-    def take(self, rows: Sequence[int]) -> FrameResult:
+    def take(self, rows: Sequence[int]) -> Self:
         """The same for some of the objects only."""
-        return FrameResult(
-            self.frame,
-            tuple(self.object_ids[row] for row in rows),
-            self.masks[rows],
-            tuple(self.scores[row] for row in rows),
-            None if self.logits is None else self.logits[rows],
-            self.crop,
-        )
+        taken = super().take(rows)
+        return taken if self.logits is None else replace(taken, logits=self.logits[list(rows)])
 
 
 def overlap_of(one: NDArray | None, other: NDArray | None) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..core.errors import DDSAM2Error
 from ..core.results import FrameResult
 from ..worker.client import Event
-from .notebook import Notebook
+from .notebook import Key, Notebook
 from .process_transport import ProcessTransport, sentence_of
 from .runs import Job, Plan
 from .sessions import Sessions
@@ -57,6 +57,7 @@ class Runner:
         self._queue: collections.deque[Event] = collections.deque()
         self._outcome: tuple[str, str] | None = None
         self._num_done, self._latest_frame = 0, -1
+        self._held: dict[Key, FrameResult] = {}
         self._started_s = transport.clock()
         self._times_s: collections.deque[tuple[float, int]] = collections.deque()
         self._to_clear = sorted(plan.beyond)
@@ -95,6 +96,7 @@ class Runner:
             self._transport.abandon(self._request)
         self._request = None
         self._queue.clear()
+        self._held.clear()
         self._on_end("failed", sentence)
 
     def work(self, deadline_s: float) -> list[tuple[int, tuple[int, ...]]]:
@@ -160,9 +162,12 @@ class Runner:
         return True
 
     def _take(self, event: Event) -> list[tuple[int, tuple[int, ...]]]:
-        """Write a result, or note the end of a job."""
+        """Write a result, or what was held back, or note the end of a job."""
         if event.result is not None:
-            return self._write(event.result)
+            return self._write(self._hold_back(event.result))
+        if self._held:
+            self._queue.appendleft(event)
+            return self._write(self._held.pop(min(self._held)))
         self._request = None
         if self._job is not None and not self._job.is_kept:
             self._sessions.close(self._job.name)
@@ -171,6 +176,15 @@ class Runner:
         elif event.kind == "cancelled" or self.is_stopping:
             self._outcome = "stopped", ""
         return []
+
+    def _hold_back(self, result: FrameResult) -> FrameResult:
+        """Keep masks for which better ones may follow, where they would take voxels from others; return the rest."""
+        if not self._target.overwrites:
+            return result
+        keys = [(one, result.frame) for one in result.object_ids]
+        held = [key in self._job.twice and self._held.pop(key, None) is None for key in keys]
+        self._held.update({key: result.take([row]) for row, key in enumerate(keys) if held[row]})
+        return result.take([row for row, is_held in enumerate(held) if not is_held])
 
     def _write(self, result: FrameResult) -> list[tuple[int, tuple[int, ...]]]:
         frame = self._job.to_input(result.frame)

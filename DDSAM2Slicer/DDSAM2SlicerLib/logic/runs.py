@@ -7,6 +7,7 @@ slice position only.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -57,7 +58,8 @@ class Job:
         arguments: Of ``WorkerSession.start_propagation``.
         to_input: Frame of the input for each frame of the source.
         expected: Keys it will bring, in frames of the input.
-        num_repeats: How many frames it will bring twice, since they are reached from both sides.
+        num_repeats: How many frames it will visit in both directions.
+        twice: Keys of which better masks may follow, in frames of the source.
         given: Keys whose masks were given to it; results for them are dropped.
         is_kept: Whether the session is worth keeping for corrections.
     """
@@ -69,6 +71,7 @@ class Job:
     to_input: Callable[[int], int]
     expected: frozenset[Key]
     num_repeats: int = 0
+    twice: frozenset[Key] = frozenset()
     given: frozenset[Key] = frozenset()
     is_kept: bool = True
 
@@ -139,9 +142,11 @@ class Line:
         visited = {(one, frame) for each in self._passes() for one in each.object_ids for frame in each.frames}
         return frozenset(visited | self._prompted())
 
-    def num_repeats(self, missing: frozenset[Key]) -> int:
-        """How many frames come twice when these keys are computed."""
-        return count_repeats(restrict_passes(self._passes(), group(missing)))
+    def repeats(self, missing: frozenset[Key]) -> tuple[int, frozenset[Key]]:
+        """How many frames are visited in both directions for these keys, and the keys that are."""
+        passes = restrict_passes(self._passes(), group(missing))
+        visits = Counter((one, frame) for each in passes for one in each.object_ids for frame in each.frames)
+        return count_repeats(passes), frozenset(key for key, count in visits.items() if count > 1)
 
     def arguments(self, read_mask: ReadMask) -> tuple[dict[str, object], frozenset[Key]]:
         """Arguments for the worker, and the keys it will bring; no key if there is nothing to do."""
@@ -210,8 +215,7 @@ def _plan_line(stack, notes: Notebook, read_mask: ReadMask, options: RunOptions)
     )
     prompts.validate(stack.num_frames, stack.frames.height, stack.frames.width, frames)
     arguments, missing = line.arguments(read_mask)
-    repeats = line.num_repeats(missing)
-    job = Job("input", stack.frames, prompts, arguments, lambda frame: frame, missing, repeats, given)
+    job = Job("input", stack.frames, prompts, arguments, lambda frame: frame, missing, *line.repeats(missing), given)
     beyond = frozenset(key for key in results.done - notes.locked if is_beyond(notes.ends, *key))
     total = len({frame for _, frame in missing})
     return Plan(iter([job] if missing else []), total, missing | beyond, line.pending, beyond)

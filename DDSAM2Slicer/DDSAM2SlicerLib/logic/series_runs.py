@@ -119,8 +119,8 @@ class _Planner:
         if not missing:
             return None
         expected = frozenset((one, to_input(frame)) for one, frame in missing)
-        repeats = line.num_repeats(missing)
-        return Job(name, open_source(), line.prompts, arguments, to_input, expected, repeats, given, is_kept=not given)
+        repeats = line.repeats(missing)
+        return Job(name, open_source(), line.prompts, arguments, to_input, expected, *repeats, given, is_kept=not given)
 
     def _line(
         self,

@@ -177,17 +177,20 @@ class FakeSession:
         return self._run([((one,), (frame,), False) for one, frame in shown], passes, given, cancel)
 
     def _run(self, shown: list, passes: Iterable, given: dict, cancel: Callable[[], bool]) -> Iterator[FrameResult]:
-        """Yield the prompted frames, then pass after pass."""
+        """Yield the prompted frames, then pass after pass; what two directions reach is what both have found."""
         plans = [*shown, *((one.object_ids, one.frames, one.reverse) for one in passes)]
-        masks, num_results = dict(given), 0
+        sides, num_results = {False: dict(given), True: dict(given)}, 0
         for object_ids, frames, reverse in plans:
             step = -1 if reverse else 1
             for frame in frames:
                 if cancel():
                     return
                 self._faults.meet(num_results)
-                found = {one: self._follow(one, frame, step, masks) for one in object_ids}
-                masks.update({(one, frame): mask for one, (mask, _) in found.items()})
+                found = {one: self._follow(one, frame, step, sides[reverse]) for one in object_ids}
+                sides[reverse].update({(one, frame): mask for one, (mask, _) in found.items()})
+                if reverse:
+                    ahead = {one: sides[False].get((one, frame), mask) for one, (mask, _) in found.items()}
+                    found = {one: (mask & ahead[one], before) for one, (mask, before) in found.items()}
                 yield _to_result(frame, found)
                 num_results += 1
 

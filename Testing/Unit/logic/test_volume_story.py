@@ -272,17 +272,43 @@ def test_an_orientation_of_a_slice_view_is_known_again_wherever_it_is_scrolled_t
     np.testing.assert_array_equal(masks_of(coordinator, one), found)
 
 
-def test_progress_counts_what_is_reached_from_two_sides_twice(a_story, a_phantom):
-    loop, one = a_story
+def test_progress_counts_what_is_reached_from_two_sides_twice(make_loop, a_volume, a_phantom):
+    loop = make_loop("fake?delay_s=0.02")
     coordinator = loop.coordinator
-    truth = a_phantom.labels == 1
-    coordinator.set_prompts(coordinator.notes.prompts.with_mask(one, SEED + 4, truth[SEED + 4]))
+    coordinator.choose_volume(a_volume, "k")
+    one, truth = coordinator.add_object("organ"), a_phantom.labels == 1
+    coordinator.set_prompts(PromptSet.empty().with_mask(one, 8, truth[8]).with_mask(one, 12, truth[12]))
     coordinator.propagate()
     seen = []
     loop.until(lambda: seen.append(coordinator.state.progress) or coordinator.state.phase is Phase.IDLE)
     steps = [progress for progress in seen if progress is not None]
     assert {progress.total for progress in steps if progress.done} == {16 + 3}
-    assert max(progress.done for progress in steps) == 16 + 3
+    assert 16 < max(progress.done for progress in steps) <= 16 + 3
+
+
+@pytest.mark.parametrize("stop_early", [False, True])
+def test_masks_that_overwrite_others_take_no_voxels_for_what_is_not_final(make_loop, make, masks_of, stop_early):
+    loop = make_loop("fake?delay_s=0.01")
+    coordinator = loop.coordinator
+    coordinator.choose_volume(make.volume(np.full((9, 32, 32), 100, np.uint8)), "k")  # without edges, masks grow
+    neighbour, one = coordinator.add_object("neighbour"), coordinator.add_object("organ")
+    whole, large, small = np.zeros((3, 32, 32), bool)
+    whole[:], large[8:24, 8:24], small[15:17, 15:17] = True, True, True
+    coordinator.set_prompts(PromptSet.empty().with_mask(neighbour, 0, whole))
+    coordinator.propagate()
+    loop.until_idle()
+    coordinator.rules = EditRules(overwrite=Overwrite.ALL)
+    prompts = PromptSet.empty().with_mask(one, 0, large).with_mask(one, 8, small)
+    coordinator.set_prompts(prompts)
+    coordinator.propagate()
+    if stop_early:
+        loop.until(lambda: coordinator.state.progress.done >= 11)
+        coordinator.stop()
+    loop.until_idle()
+    taken, left = masks_of(coordinator, one), masks_of(coordinator, neighbour)
+    assert taken[1:8].any(axis=(1, 2)).all()
+    assert taken[7].sum() < large.sum() or stop_early
+    np.testing.assert_array_equal(taken, ~left)
 
 
 def test_masks_that_overwrite_others_leave_accepted_masks_of_other_objects_alone(loop, make, a_phantom, masks_of):
