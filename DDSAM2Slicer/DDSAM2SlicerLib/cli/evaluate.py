@@ -6,8 +6,8 @@ over the slices of a task; figures are means over tasks. ``model_empty_beyond`` 
 of the object (up to BEYOND_SLICES each) on which a tracked mask is empty, as it should be.
 
 ``review`` simulates a review, from a mask and from a click: the slice that is suggested next is given its true mask
-(an empty one beyond the ends), and what follows from it is computed again. ``after_1`` pools all slices but the one
-prompted first, ``others_after_1`` only those that nobody has drawn.
+(an empty one beyond the ends), or three clicks, and what follows from it is computed again. ``after_1`` pools all slices
+but the one prompted first, ``others_after_1`` only those that nobody has corrected.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ if TYPE_CHECKING:
 METHODS = ("model", *BASELINES)
 REVIEW = "review"
 PROMPT_KINDS = ("mask", "box", "click", "clicks")
-REVIEW_KINDS = {"mask": "review mask", "click": "review click"}
+REVIEW_KINDS = {
+    "review mask": ("mask", False),
+    "review click": ("click", False),
+    "review mask by clicks": ("mask", True),
+}
+"""How each review begins, and whether it goes on by clicks instead of true masks."""
 HEADERS = {"model_prompted_slice": "given", "model_empty_beyond": "empty beyond"}
 NUM_CLICKS = 3
 NUM_CORRECTIONS = 3
@@ -104,8 +109,8 @@ def score_task(task: Task, methods: Iterable[str], predictor: Any) -> dict[str, 
             for kind in PROMPT_KINDS:
                 scores[kind].update(_score_model(task, kind, predictor))
         elif method == REVIEW:
-            for prompt, kind in REVIEW_KINDS.items():
-                scores[kind] = _score_review(task, prompt, predictor)
+            for kind, (prompt, by_clicks) in REVIEW_KINDS.items():
+                scores[kind] = _score_review(task, prompt, by_clicks, predictor)
         else:
             first, stop = task.frame_range.start, task.frame_range.stop
             part, given = task.array_kji[first:stop], task.mask_kji[task.prompted]
@@ -149,7 +154,7 @@ def summarise(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Mean Dice per kind of prompt and method."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        for kind in (*PROMPT_KINDS, *REVIEW_KINDS.values()):
+        for kind in (*PROMPT_KINDS, *REVIEW_KINDS):
             for method, value in row.get(kind, {}).items():
                 values[kind][method].append(value)
     return {kind: {method: round(float(np.mean(v)), 4) for method, v in by.items()} for kind, by in values.items()}
@@ -167,7 +172,7 @@ def say_report(report: dict[str, Any]) -> None:
         console.say("but the share of slices beyond the object's ends on which the mask is empty)")
         _say_columns(rows, prompted)
     if len(columns) > len(prompted):
-        console.say("Mean Dice after 1, 2, 3 corrected slices ('others': on slices that nobody has drawn)")
+        console.say("Mean Dice after 1, 2, 3 corrected slices ('others': on slices that nobody has corrected)")
         _say_columns(rows, [column for column in columns if column not in prompted])
 
 
@@ -216,25 +221,44 @@ def _score_model(task: Task, kind: str, predictor: Any) -> dict[str, float]:
     return scores
 
 
-def _score_review(task: Task, kind: str, predictor: Any) -> dict[str, float]:
+def _score_review(task: Task, kind: str, by_clicks: bool, predictor: Any) -> dict[str, float]:
     """Dice after every correction of the slice that is suggested next."""
     session, frames = predictor.open(VolumeFrames(task.array_kji, task.geometry, Axis.K)), _widened(task)
-    session.set_prompts(make_prompt(task.mask_kji[task.prompted], kind, task.prompted))
+    prompts = make_prompt(task.mask_kji[task.prompted], kind, task.prompted)
+    session.set_prompts(prompts)
     results = {result.frame: result for result in session.propagate(Direction.BOTH, frames)}
     drawn: dict[int, NDArray] = {}
-    scores = {}
+    given, scores = {task.prompted}, {}
     for count in range(1, NUM_CORRECTIONS + 1):
-        given = {task.prompted, *drawn}
         track = Track({k: result.scores[0] for k, result in results.items()}, given, [frames])
         chosen = best_correction([track], results.keys() - given)
         if chosen is not None:
-            drawn[chosen] = task.mask_kji[chosen]
+            given.add(chosen)
+            truth, found = task.mask_kji[chosen], results[chosen].masks[0]
+            if by_clicks and truth.any():
+                prompts = _click_right(session, prompts, found, truth, chosen)
+            else:
+                drawn[chosen] = truth
             changed = session.propagate(Direction.BOTH, frames, {OBJECT: drawn}, changed=(OBJECT, chosen))
             results.update({result.frame: result for result in changed})
         masks = {k: result.masks[0] for k, result in results.items()} | drawn
         scores[f"after_{count}"] = _pooled_dice(task, masks)
-        scores[f"others_after_{count}"] = _pooled_dice(task, masks, [k for k in task.scored if k not in drawn])
+        scores[f"others_after_{count}"] = _pooled_dice(task, masks, [k for k in task.scored if k not in given])
     return scores
+
+
+def _click_right(
+    session: Any, prompts: PromptSet, found: NDArray[np.bool_], truth: NDArray[np.bool_], frame: int
+) -> PromptSet:
+    """Correct a tracked mask with up to NUM_CLICKS clicks, each in the largest error left."""
+    for _ in range(NUM_CLICKS):
+        clicked = correct(prompts, found, truth, frame)
+        if clicked == prompts:
+            break
+        prompts = clicked
+        session.set_prompts(prompts)
+        found = session.preview(frame).masks[0]
+    return prompts
 
 
 def _widened(task: Task) -> FrameRange:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..core.masks import label_components
 from ..core.prompts import FramePrompt
 from ..model import steps
 from ..model.refiner import Clues
@@ -22,6 +23,10 @@ LOGIT_LIMIT = 32.0
 """Previous logits are clamped to this size before they prompt the decoder."""
 WORTH_ZOOMING = 0.8
 """A clicked object is looked at again if its window would be smaller than this share of that it was found in."""
+CLICK_REACH = 1 / 32
+"""A click on a tracked mask is followed at least this far around it, as a share of the window's side."""
+CLICK_LOGIT = 4.0
+"""How sure the mask is there."""
 NUM_WINDOWS = 3
 """The whole frame, half and a quarter of its side: a small object in a large frame is but a few pixels at first."""
 
@@ -68,11 +73,18 @@ class Prompter:
         return answer or self._answer_in(window, frame, prompt)
 
     def correct(self, frame: Frame, prompt: FramePrompt, context: Context) -> steps.Decoded:
-        """Apply clicks to a mask that was tracked before, with the memories it was tracked with."""
-        decoded = None
+        """Apply clicks to a mask that was tracked before, with the memories it was tracked with.
+
+        A refiner draws the whole mask anew at every click, without what it knew when it tracked. So each click changes
+        only the piece that it points at; the rest stays as it was tracked.
+        """
+        decoded, model = None, self._network.model
         previous = context.previous
-        for count in range(1, len(prompt.points) + 1):
+        for count, point in enumerate(prompt.points, start=1):
             decoded = self._decode(frame, context.embedding, prompt, count, previous, is_tracking=True)
+            if model.refiner is not None:
+                x, y = frame.crop.to_network(point.x, point.y, decoded.low_res.shape[-1])
+                decoded = steps.redraw(model, decoded, confine(decoded.low_res, previous, x, y, point.positive))
             previous = decoded.low_res
         return decoded
 
@@ -130,6 +142,30 @@ class Prompter:
             multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
         )
         return self._network.refine(decoded, Clues(frame.grey, hint).with_points(points, self._network.size))
+
+
+def confine(drawn: torch.Tensor, before: torch.Tensor, x: float, y: float, positive: bool) -> torch.Tensor:
+    """Let a click change only the piece of a mask that it points at, and that one for certain.
+
+    Args:
+        drawn: (1, 1, h, w) logits with the click.
+        before: (1, 1, h, w) logits without it.
+        x: Column of the click, in pixels of the logits.
+        y: Row of the click.
+        positive: Whether it shows the object.
+
+    Returns:
+        (1, 1, h, w) logits before, where the click has no say.
+    """
+    sign, side = (1 if positive else -1), drawn.shape[-1]
+    line = torch.arange(side, device=drawn.device)
+    near = (line - x) ** 2 + (line[:, None] - y) ** 2 <= (CLICK_REACH * side) ** 2
+    told = torch.where(near, sign * (sign * drawn).clamp_min(CLICK_LOGIT), drawn)
+    changed = ((sign * told > 0) & (sign * before <= 0))[0, 0].cpu().numpy()
+    pieces, _ = label_components(changed)
+    pointed_at = np.unique(pieces[near.cpu().numpy() & changed])
+    has_say = torch.from_numpy(np.isin(pieces, pointed_at) & changed).to(near.device) | near
+    return torch.where(has_say, told, before)
 
 
 def _first_positive(prompt: FramePrompt) -> int:

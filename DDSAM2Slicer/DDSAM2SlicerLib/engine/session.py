@@ -15,7 +15,7 @@ from ..core.plan import Direction, FrameRange, Pass, affected_frames, plan_passe
 from ..core.prompts import FramePrompt, PromptSet
 from ..core.settings import EngineSettings
 from ..model import steps
-from .crop import Crop, CropPolicy, bounding_box
+from .crop import Crop, CropPolicy, bounding_box, join_boxes
 from .joining import Sides
 from .network import FrameCache, Network
 from .prompting import Context, Prompted, Prompter
@@ -206,7 +206,8 @@ class Session:
         ]
         if key not in self._tracked or prompt.mask is not None or prompt.box is not None or not others:
             return self._prompter.answer(frame, prompt)
-        crop = self._policy.choose(bounding_box(self._prompter.to_mask(*self._unpack(key))[0]))
+        clicks = [(point.x, point.y, point.x, point.y) for point in prompt.points]
+        crop = self._policy.choose(join_boxes([bounding_box(self._prompter.to_mask(*self._unpack(key))[0]), *clicks]))
         seen = self._cache.get(frame, crop)
         context = Context(self._attend_to(object_id, others, frame, crop), self._find_logits(key, crop))
         decoded = self._prompter.correct(seen, prompt, context)
@@ -249,7 +250,8 @@ class Session:
                 self._tracked.pop(key, None)
                 continue
             limited = np.clip(result.logits[row] / LOGIT_STEP, -127, 127)
-            packed = zlib.compress(np.rint(limited).astype(np.int8).tobytes(), level=1)
+            rounded = np.where(limited > 0, np.rint(limited).clip(1), np.rint(limited))  # what is inside stays inside
+            packed = zlib.compress(rounded.astype(np.int8).tobytes(), level=1)
             self._tracked[key] = result.crop, result.logits[row].shape, packed
 
 

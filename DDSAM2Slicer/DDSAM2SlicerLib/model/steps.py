@@ -239,7 +239,11 @@ def refine(model: SAM2Base, decoded: Decoded, clues: Clues, mirror: bool = False
     """Redraw decoded masks at a finer resolution; scores follow from the new masks. Without a refiner: as given."""
     if model.refiner is None:
         return decoded
-    logits = model.refiner(replace(clues, decoded=decoded.low_res), mirror)
+    return redraw(model, decoded, model.refiner(replace(clues, decoded=decoded.low_res), mirror))
+
+
+def redraw(model: SAM2Base, decoded: Decoded, logits: torch.Tensor) -> Decoded:
+    """Put other mask logits (B, 1, h, w) in the place of the decoder's; scores follow from them."""
     object_score = logits.amax(dim=(2, 3))
     pointer = _pointer_or_none(model, decoded.pointer, (object_score > 0).to(decoded.pointer.dtype))
     high_res = resize(logits, model.image_size)
