@@ -6,7 +6,7 @@ over the slices of a task; figures are means over tasks. ``model_empty_beyond`` 
 of the object (up to BEYOND_SLICES each) on which a tracked mask is empty, as it should be.
 
 ``review`` simulates a review, from a mask and from a click: the slice that is suggested next is given its true mask
-(an empty one beyond the ends), or three clicks, and what follows from it is computed again. ``after_1`` pools all slices
+(an empty one beyond the ends), or three clicks; what follows from it is computed again. ``after_1`` pools all slices
 but the one prompted first, ``others_after_1`` only those that nobody has corrected.
 """
 

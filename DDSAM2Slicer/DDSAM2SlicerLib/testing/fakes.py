@@ -120,6 +120,7 @@ class FakeSession:
         self._settings = settings or EngineSettings()
         self._faults = faults or FaultPlan()
         self._prompts = PromptSet.empty()
+        self._tracked: dict[tuple[int, int], NDArray] = {}  # what clicks correct
 
     def set_prompts(self, prompts: PromptSet) -> None:
         """Take all prompts as they are now.
@@ -191,6 +192,9 @@ class FakeSession:
                 if reverse:
                     ahead = {one: sides[False].get((one, frame), mask) for one, (mask, _) in found.items()}
                     found = {one: (mask & ahead[one], before) for one, (mask, before) in found.items()}
+                self._tracked.update(
+                    {(one, frame): mask for one, (mask, _) in found.items() if (one, frame) not in given}
+                )
                 yield _to_result(frame, found)
                 num_results += 1
 
@@ -209,7 +213,11 @@ class FakeSession:
 
     def _seeds(self) -> dict[int, tuple[int, ...]]:
         return {
-            one: tuple(frame for frame in self._prompts.frames(one) if self._prompts.get(one, frame).shows_object)
+            one: tuple(
+                frame
+                for frame in self._prompts.frames(one)
+                if self._prompts.get(one, frame).shows_object or (one, frame) in self._tracked
+            )
             for one in self._prompts.object_ids
         }
 
@@ -220,7 +228,7 @@ class FakeSession:
             return prompt.mask.copy()
         y, x = np.mgrid[: self._frames.height, : self._frames.width]
         box = prompt.box
-        mask = np.zeros(x.shape, bool)
+        mask = self._tracked.get((object_id, frame), np.zeros(x.shape, bool))
         if box is not None:
             mask = (x >= box.x0) & (x <= box.x1) & (y >= box.y0) & (y <= box.y1)
         for point in prompt.points:
