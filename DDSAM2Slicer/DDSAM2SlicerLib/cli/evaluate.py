@@ -167,9 +167,9 @@ def say_report(report: dict[str, Any]) -> None:
     prompted = [column for column in columns if column[0] in PROMPT_KINDS]
     if prompted:
         console.say(
-            "Mean Dice (kind of prompt:method; 'given' is the prompted slice itself; 'empty beyond' is no Dice,"
+            "Mean Dice (kind of prompt:method; 'given' is the prompted slice; 'empty beyond' is no Dice, but the"
         )
-        console.say("but the share of slices beyond the object's ends on which the mask is empty)")
+        console.say("share of slices beyond the object's ends on which the mask is empty)")
         _say_columns(rows, prompted)
     if len(columns) > len(prompted):
         console.say("Mean Dice after 1, 2, 3 corrected slices ('others': on slices that nobody has corrected)")
