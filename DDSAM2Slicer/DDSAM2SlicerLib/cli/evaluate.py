@@ -39,8 +39,9 @@ from .tasks import Task, iter_tasks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-METHODS = ("model", *BASELINES)
+DEFAULT_METHODS = ("model", *BASELINES)
 REVIEW = "review"
+METHODS = (*DEFAULT_METHODS, REVIEW)
 PROMPT_KINDS = ("mask", "box", "click", "clicks")
 REVIEW_KINDS = {
     "review mask": ("mask", False),
@@ -60,7 +61,7 @@ Scores = dict[str, dict[str, float]]
 def evaluate(
     folder: str | Path,
     load: Callable[[int], Any],
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = DEFAULT_METHODS,
     limit: int | None = None,
     jobs: int = 1,
 ) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def evaluate(
     Args:
         folder: Images with label maps beside them, see ``tasks``.
         load: Gives a predictor that uses the given number of threads (0: free choice); called once per process.
-        methods: Which of METHODS to run, and whether REVIEW.
+        methods: Which of METHODS to run.
         limit: Only the first tasks.
         jobs: Number of processes.
 
@@ -80,9 +81,9 @@ def evaluate(
         InputError: If the folder holds no task.
         SettingsError: If a method is unknown.
     """
-    unknown = set(methods) - {*METHODS, REVIEW}
+    unknown = set(methods) - set(METHODS)
     if unknown:
-        msg = f"Unknown method {', '.join(sorted(unknown))}. Accepted: {', '.join((*METHODS, REVIEW))}."
+        msg = f"Unknown method {', '.join(sorted(unknown))}. Accepted: {', '.join(METHODS)}."
         raise SettingsError(msg)
     tasks = list(islice(iter_tasks(folder), limit))
     if not tasks:
@@ -166,10 +167,8 @@ def say_report(report: dict[str, Any]) -> None:
     columns = [(kind, method) for kind, by in report["summary"].items() for method in by]
     prompted = [column for column in columns if column[0] in PROMPT_KINDS]
     if prompted:
-        console.say(
-            "Mean Dice (kind of prompt:method; 'given' is the prompted slice; 'empty beyond' is no Dice, but the"
-        )
-        console.say("share of slices beyond the object's ends on which the mask is empty)")
+        console.say("Mean Dice (kind of prompt:method; 'given' is the prompted slice; 'empty beyond' is no Dice, but")
+        console.say("the share of slices beyond the object's ends on which the mask is empty)")
         _say_columns(rows, prompted)
     if len(columns) > len(prompted):
         console.say("Mean Dice after 1, 2, 3 corrected slices ('others': on slices that nobody has corrected)")
@@ -205,9 +204,9 @@ def _score_model(task: Task, kind: str, predictor: Any) -> dict[str, float]:
     session, truth = predictor.open(VolumeFrames(task.array_kji, task.geometry, Axis.K)), task.mask_kji[task.prompted]
     prompts = make_prompt(truth, "click" if kind == "clicks" else kind, task.prompted)
     session.set_prompts(prompts)
-    for _ in range(NUM_CLICKS - 1 if kind == "clicks" else 0):
-        prompts = correct(prompts, session.preview(task.prompted).masks[0], truth, task.prompted)
-        session.set_prompts(prompts)
+    if kind == "clicks":
+        found = session.preview(task.prompted).masks[0]
+        _click_right(session, prompts, found, truth, task.prompted, NUM_CLICKS - 1)
     frames = _widened(task) if kind == "mask" else task.frame_range
     masks = {result.frame: result.masks[0] for result in session.propagate(Direction.BOTH, frames)}
     scores = {"model": _pooled_dice(task, masks)}
@@ -236,7 +235,7 @@ def _score_review(task: Task, kind: str, by_clicks: bool, predictor: Any) -> dic
             given.add(chosen)
             truth, found = task.mask_kji[chosen], results[chosen].masks[0]
             if by_clicks and truth.any():
-                prompts = _click_right(session, prompts, found, truth, chosen)
+                prompts = _click_right(session, prompts, found, truth, chosen, NUM_CLICKS)
             else:
                 drawn[chosen] = truth
             changed = session.propagate(Direction.BOTH, frames, {OBJECT: drawn}, changed=(OBJECT, chosen))
@@ -248,10 +247,10 @@ def _score_review(task: Task, kind: str, by_clicks: bool, predictor: Any) -> dic
 
 
 def _click_right(
-    session: Any, prompts: PromptSet, found: NDArray[np.bool_], truth: NDArray[np.bool_], frame: int
+    session: Any, prompts: PromptSet, found: NDArray[np.bool_], truth: NDArray[np.bool_], frame: int, count: int
 ) -> PromptSet:
-    """Correct a tracked mask with up to NUM_CLICKS clicks, each in the largest error left."""
-    for _ in range(NUM_CLICKS):
+    """Correct a mask (H, W) with up to so many clicks, each in the largest error left; the prompts with them."""
+    for _ in range(count):
         clicked = correct(prompts, found, truth, frame)
         if clicked == prompts:
             break

@@ -74,7 +74,7 @@ class Outcome:
         return is_there and frame in self.plan.prompts.frames(object_id)
 
     def next_to_check(self) -> int | None:
-        """The frame on which one more prompt would help most; None if every frame has one."""
+        """The frame (of the prompted time point) on which one more prompt would help most; None if all have one."""
         measured = [one for one in self.measured if self.stack.axis is None or one.time == self.plan.time]
         tracks = [
             Track(

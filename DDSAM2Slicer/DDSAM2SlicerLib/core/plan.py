@@ -156,7 +156,7 @@ def restrict_passes(passes: Iterable[Pass], keep: Mapping[int, Iterable[int]]) -
 
 
 def nearness(anchors: Sequence[int], frame: int) -> float:
-    """How near a frame between two anchors is to the earlier one, 0 to 1."""
+    """How near a frame between two anchors is to the earlier one: 1 there, 0 at the later one."""
     before = frame - max(anchor for anchor in anchors if anchor < frame)
     after = min(anchor for anchor in anchors if anchor > frame) - frame
     return after / (before + after)

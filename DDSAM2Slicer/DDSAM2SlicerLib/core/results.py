@@ -80,6 +80,8 @@ class EngineSession(Protocol):
     ) -> Iterator[FrameResult]:
         """Yield masks as they are found, prompted frames included, locked ones (object, frame, mask) left out.
 
+        A frame can come again, with other objects, or with better masks where it lies between two given frames.
+
         Args:
             direction: Where to run from the prompts.
             frame_range: Frames to visit; all if None.

@@ -89,4 +89,5 @@ class Sides:
 
 
 def _limited(logits: torch.Tensor) -> torch.Tensor:
+    """Logits of which none outweighs all others."""
     return logits.clamp(-SURE_LOGIT, SURE_LOGIT)
