@@ -6,7 +6,7 @@ of SAM 2: the result depends on the prompts only, not on how often the user look
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,10 +42,11 @@ class Prompted:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What is known of a frame before its prompts are read: a mask tracked earlier, and memories of other anchors."""
+    """What is known of a frame before its clicks are read: a mask tracked earlier, and what other anchors tell."""
 
     embedding: torch.Tensor  # (1, C, h, w) memory-conditioned
     previous: torch.Tensor  # (1, 1, h, w) logits
+    clues: Clues  # with the nearest anchor
 
 
 class Prompter:
@@ -81,7 +82,7 @@ class Prompter:
         decoded, model = None, self._network.model
         previous = context.previous
         for count, point in enumerate(prompt.points, start=1):
-            decoded = self._decode(frame, context.embedding, prompt, count, previous, is_tracking=True)
+            decoded = self._decode(frame, context.embedding, context.clues, prompt, count, previous, is_tracking=True)
             if model.refiner is not None:
                 x, y = frame.crop.to_network(point.x, point.y, decoded.low_res.shape[-1])
                 decoded = steps.redraw(model, decoded, confine(decoded.low_res, previous, x, y, point.positive))
@@ -117,13 +118,14 @@ class Prompter:
         decoded = None
         for count in range(first, len(prompt.points) + 1):
             previous = None if decoded is None else decoded.low_res
-            decoded = self._decode(frame, embedding, prompt, count, previous, is_tracking=False)
+            decoded = self._decode(frame, embedding, Clues(frame.grey), prompt, count, previous, is_tracking=False)
         return Prompted(self.to_mask(crop, decoded.low_res)[0], crop, decoded)
 
     def _decode(
         self,
         frame: Frame,
         embedding: torch.Tensor,
+        clues: Clues,
         prompt: FramePrompt,
         count: int,
         previous: torch.Tensor | None,
@@ -141,7 +143,7 @@ class Prompter:
             mask_logits=hint,
             multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
         )
-        return self._network.refine(decoded, Clues(frame.grey, hint).with_points(points, self._network.size))
+        return self._network.refine(decoded, replace(clues, hint=hint).with_points(points, self._network.size))
 
 
 def confine(drawn: torch.Tensor, before: torch.Tensor, x: float, y: float, positive: bool) -> torch.Tensor:

@@ -106,12 +106,12 @@ class Sweep:
                 results += [self._segment(group, seen) for group in active]
         return results
 
-    def embed(self, frame: int, crop: Crop) -> torch.Tensor:
-        """Condition a frame on the anchors of the only group: (B, C, h, w)."""
-        self._crop = crop
+    def recall(self, seen: Frame) -> tuple[torch.Tensor, Clues]:
+        """What the anchors of the only group tell of a frame: the memory-conditioned embedding (B, C, h, w), clues."""
+        self._crop = seen.crop
         (group,) = self._groups
-        group.bank.select_conditioning(group.anchors, frame, lambda anchor: self._encode_anchor(group, anchor))
-        return self._attend(group.bank, self._shop.cache.get(frame, crop))
+        group.bank.select_conditioning(group.anchors, seen.index, lambda anchor: self._encode_anchor(group, anchor))
+        return self._attend(group.bank, seen), self._gather_clues(group.bank, seen)
 
     def to_masks(self, crop: Crop, low_res: torch.Tensor) -> NDArray[np.bool_]:
         """Masks (B, H, W) in frame pixels, cleaned as the settings ask."""
@@ -180,7 +180,8 @@ class Sweep:
             multimask=shop.network.uses_multimask(0, is_tracking=True),
         )
         if shop.network.model.refiner is not None:
-            decoded = shop.network.refine(decoded, self._gather_clues(bank, seen, moved))
+            clues = self._gather_clues(bank, seen)
+            decoded = shop.network.refine(decoded, clues if moved is None else clues.with_moved(moved))
         decoded, corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             entry = self._remember(seen, decoded, is_prompted=bool(corrected))
@@ -222,13 +223,12 @@ class Sweep:
         motion = self._shop.cache.motion(neighbour.frame, seen.index, self._crop)
         return self._shop.network.prior(motion, neighbour.low_res, neighbour.trend, carried)
 
-    def _gather_clues(self, bank: MemoryBank, seen: Frame, moved: Moved | None) -> Clues:
-        """What the refiner shall know of a tracked frame: the moved neighbour and the nearest anchor."""
+    def _gather_clues(self, bank: MemoryBank, seen: Frame) -> Clues:
+        """What the refiner shall know of a frame besides its neighbour: the nearest anchor."""
         anchor = bank.nearest_conditioning(seen.index)
         anchor_image = self._shop.cache.get(anchor.frame, self._crop).grey
         step = self._shop.cache.step(self._crop)
-        clues = Clues(seen.grey, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
-        return clues if moved is None else clues.with_moved(moved)
+        return Clues(seen.grey, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
 
     def _apply_corrections(
         self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded
@@ -238,7 +238,10 @@ class Sweep:
         for row, object_id in enumerate(group.object_ids):
             prompt = self._shop.corrections.get((object_id, seen.index))
             if prompt is not None:
-                context = Context(embedding[row : row + 1], decoded.low_res[row : row + 1])
+                one = slice(row, row + 1)
+                clues = self._gather_clues(group.bank, seen)
+                clues = replace(clues, anchor_logits=clues.anchor_logits[one])
+                context = Context(embedding[one], decoded.low_res[one], clues)
                 decoded = put_row(decoded, row, self._shop.prompter.correct(seen, prompt, context))
                 corrected.append(object_id)
         return decoded, corrected

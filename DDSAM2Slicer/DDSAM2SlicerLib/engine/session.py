@@ -15,9 +15,10 @@ from ..core.plan import Direction, FrameRange, Pass, affected_frames, plan_passe
 from ..core.prompts import FramePrompt, PromptSet
 from ..core.settings import EngineSettings
 from ..model import steps
+from ..model.refiner import Clues
 from .crop import Crop, CropPolicy, bounding_box, join_boxes
 from .joining import Sides
-from .network import FrameCache, Network
+from .network import Frame, FrameCache, Network
 from .prompting import Context, Prompted, Prompter
 from .propagate import Sweep, Workshop
 from .scores import FrameResult, FrameScore
@@ -209,15 +210,15 @@ class Session:
         clicks = [(point.x, point.y, point.x, point.y) for point in prompt.points]
         crop = self._policy.choose(join_boxes([bounding_box(self._prompter.to_mask(*self._unpack(key))[0]), *clicks]))
         seen = self._cache.get(frame, crop)
-        context = Context(self._attend_to(object_id, others, frame, crop), self._find_logits(key, crop))
-        decoded = self._prompter.correct(seen, prompt, context)
+        embedding, clues = self._recall(object_id, others, seen)
+        decoded = self._prompter.correct(seen, prompt, Context(embedding, self._find_logits(key, crop), clues))
         return Prompted(self._prompter.to_mask(crop, decoded.low_res)[0], crop, decoded)
 
-    def _attend_to(self, object_id: int, anchors: list[int], frame: int, crop: Crop) -> torch.Tensor:
-        """Condition a frame on an object's other anchors: (1, C, h, w)."""
+    def _recall(self, object_id: int, anchors: list[int], seen: Frame) -> tuple[torch.Tensor, Clues]:
+        """What an object's other anchors tell of a frame, see ``Sweep.recall``."""
         shop = self._make_workshop(dict.fromkeys(self._prompts.object_ids, ()))
-        sweep = Sweep(shop, [Pass((object_id,), (frame,), frame < anchors[0])], {object_id: tuple(anchors)}, 2)
-        return sweep.embed(frame, crop)
+        one = Pass((object_id,), (seen.index,), seen.index < anchors[0])
+        return Sweep(shop, [one], {object_id: tuple(anchors)}, 2).recall(seen)
 
     def _report_anchors(self, frame: int, object_ids: list[int]) -> FrameResult:
         """The answers to prompts on one frame."""

@@ -39,6 +39,8 @@ class Stage:
     image_prompts: dict[str, float] = field(default_factory=lambda: {"box": 0.45, "click": 0.3, "clicks": 0.25})
     alone: bool = False
     """Run nothing but the mask refiner: cheap steps, without the decoder's clue."""
+    corrected: float = 0.0
+    """Share of the tracked frames that are clicked right, where the refiner runs alone."""
     clip: ClipSettings = field(default_factory=ClipSettings)
     loss: LossWeights = field(default_factory=LossWeights)
 
@@ -55,6 +57,9 @@ class Stage:
         """
         if not 0 <= self.image_share <= 1:
             msg = f"Stage {self.name!r}: image_share {self.image_share} must lie between 0 and 1."
+            raise SettingsError(msg)
+        if not 0 <= self.corrected <= self.alone:
+            msg = f"Stage {self.name!r}: corrected {self.corrected} must lie between 0 and 1, and needs alone = true."
             raise SettingsError(msg)
         if self.minutes < 0:
             msg = f"Stage {self.name!r}: minutes {self.minutes} must not be negative; 0 sets no limit."

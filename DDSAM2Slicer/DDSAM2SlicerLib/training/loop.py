@@ -20,7 +20,6 @@ from ..model.checkpoint import load_model
 from .config import Recipe, Stage
 from .data import Pool
 from .graphs import RecordedSteps
-from .objective import LossWeights
 from .prompts import Batch
 from .refining import refiner_loss
 from .rollout import clip_loss
@@ -32,21 +31,21 @@ LOG = logging.getLogger(__name__)
 class Objective(nn.Module):
     """The network with its loss as ``forward``, which is the shape that Fabric wraps for one or many devices."""
 
-    def __init__(self, model: nn.Module) -> None:
-        """Keep the network; ``weights`` and ``is_alone`` change with the stage."""
+    def __init__(self, model: nn.Module, stage: Stage) -> None:
+        """Keep the network; ``stage`` changes."""
         super().__init__()
         self.model = model
-        self.weights = LossWeights()
-        self.is_alone = False
+        self.stage = stage
 
     def forward(
         self, frames: torch.Tensor, masks: torch.Tensor, steps: torch.Tensor, kind: str, generator: torch.Generator
     ) -> torch.Tensor:
         """Return the scalar loss of the parts of a ``Batch``: Fabric converts tensors but no frozen classes."""
         batch = Batch(frames, masks, steps, kind)
-        if self.is_alone:
-            return refiner_loss(self.model.refiner, self.model.mask_prior, batch, self.weights, generator)
-        return clip_loss(self.model, batch, self.weights, generator)
+        model, stage = self.model, self.stage
+        if stage.alone:
+            return refiner_loss(model.refiner, model.mask_prior, batch, stage.loss, generator, stage.corrected)
+        return clip_loss(model, batch, stage.loss, generator)
 
 
 class Trainer:
@@ -84,7 +83,7 @@ class Trainer:
             parameter.requires_grad_(recipe.trains != "refiner" or name.startswith("refiner."))
         self.average = deepcopy(self.model).eval()
         groups = decay_groups(self.model, recipe.weight_decay)
-        self.unwrapped = Objective(self.model)  # Fabric's wrapper takes no attributes
+        self.unwrapped = Objective(self.model, recipe.stages[0])  # Fabric's wrapper takes no attributes
         is_on_gpu = self.fabric.device.type == "cuda"
         self.objective, self.optimizer = self.fabric.setup(
             self.unwrapped, torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=is_on_gpu)
@@ -116,7 +115,7 @@ class Trainer:
             return
         for model in (self.model, self.average):
             set_image_size(model, stage.clip.size)
-        self.unwrapped.weights, self.unwrapped.is_alone = stage.loss, stage.alone
+        self.unwrapped.stage = stage
         seed = self.recipe.seed + 7919 * (self.step - self.stage_step)
         scenes_seen = self.stage_step * stage.fresh_per_step
         pool = Pool(stage, seed, scenes_seen, self.num_workers, self.fabric.global_rank, self.fabric.device)
@@ -141,7 +140,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(stage, self.stage_step, self.seconds)
         self.model.train(self.recipe.trains != "refiner")  # what is frozen runs as in use
-        if self.may_replay and batch.kind == "mask":
+        if self.may_replay and batch.kind == "mask" and not stage.corrected:
             loss = self._replay(batch, generator)
         else:
             self.optimizer.zero_grad(set_to_none=True)

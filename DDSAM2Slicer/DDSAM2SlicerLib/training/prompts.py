@@ -9,12 +9,15 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 
+from ..model import steps
 from ..model.prior import warp
 from .clips import Clip
 
 PROMPT_KINDS = ("mask", "box", "click", "clicks", "corrected_box", "rough")
 NUM_CORRECTIONS = 2
 """Clicks, each in a large error, that follow the first click of ``clicks`` and the box of ``corrected_box``."""
+MAX_CORRECTIONS = 3
+"""Clicks on a tracked mask."""
 ROUGHNESS = 0.07
 """Rough masks are bent by a smooth displacement of up to about this share of the frame's side."""
 ROUGH_LOGIT = 8.0
@@ -74,6 +77,30 @@ def give_prompts(
         found = logits_of(answers[-1]).detach()
         points = draw_correction(points, found[:, 0] > 0, masks, generator)
         answers.append(answer(points, found))
+    return answers
+
+
+def give_corrections(
+    masks: torch.Tensor,
+    found: torch.Tensor,
+    generator: torch.Generator,
+    answer: Callable[[Points, torch.Tensor], torch.Tensor],
+) -> list[torch.Tensor]:
+    """Click a tracked mask right, one to ``MAX_CORRECTIONS`` times, and collect what is answered each time.
+
+    Args:
+        masks: (B, S, S) bool, the truth.
+        found: (B, 1, h, w) logits that were tracked; the first click goes into one of their large errors.
+        generator: Source of randomness.
+        answer: Takes all points so far and the logits (B, 1, h, w) before the latest.
+    """
+    points = masks.new_zeros(len(masks), 0, 2, dtype=torch.float32), masks.new_zeros(len(masks), 0, dtype=torch.int32)
+    answers = []
+    for _ in range(int(torch.randint(1, MAX_CORRECTIONS + 1, (), generator=generator))):
+        found = steps.resize(found.detach(), masks.shape[-1])
+        points = draw_correction(points, found[:, 0] > 0, masks, generator)
+        found = answer(points, found)
+        answers.append(found)
     return answers
 
 

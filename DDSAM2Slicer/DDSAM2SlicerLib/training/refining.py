@@ -5,6 +5,7 @@ The network around it is left out, which makes a step several times cheaper; the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from ..model import steps
 from ..model.prior import MaskPrior, Motion
 from ..model.refiner import Clues, MaskRefiner, carried_from, trend_of
 from .objective import LossWeights, refined_loss
-from .prompts import Batch, Points, give_prompts
+from .prompts import Batch, Points, give_corrections, give_prompts
 
 HINTLESS = 0.08
 """Share of the tracked frames on which the previous mask is withheld, as behind a frame that was not kept."""
@@ -24,31 +25,51 @@ class Followed(NamedTuple):
 
     first: list[torch.Tensor]  # frame 0 after every click; none for a given mask
     tracked: list[torch.Tensor]  # frames 1 to T - 1
+    corrected: dict[int, list[torch.Tensor]]  # tracked frames that were clicked right, after every click
 
 
 def follow_clips(
-    refiner: MaskRefiner, prior: MaskPrior, batch: Batch, generator: torch.Generator, hintless: float = 0.0
+    refiner: MaskRefiner,
+    prior: MaskPrior,
+    batch: Batch,
+    generator: torch.Generator,
+    hintless: float = 0.0,
+    corrected: float = 0.0,
 ) -> Followed:
-    """Answer the prompt of every clip's first frame and track the answer through the others."""
+    """Answer the prompt of every clip's first frame and track the answer through the others.
+
+    Args:
+        refiner: Draws all masks.
+        prior: Registers the frames.
+        batch: Clips and the kind of their prompts.
+        generator: Source of randomness.
+        hintless: Share of the tracked frames on which the previous mask is withheld.
+        corrected: Share of the tracked frames that are clicked right, and from which it goes on as from a prompt.
+    """
     images = to_grey_clips(batch.frames)
+    clues = Clues(images[:, 0])  # but for the previous mask
 
     def answer(points: Points | None, hint: torch.Tensor | None) -> torch.Tensor:
-        return refiner(Clues(images[:, 0], hint).with_points(points, batch.frames.shape[-1]))
+        return refiner(replace(clues, hint=hint).with_points(points, batch.frames.shape[-1]))
 
     first = [] if batch.kind == "mask" else give_prompts(batch, generator, answer, lambda logits: logits)
     given = steps.MASK_SCALE * batch.masks[:, :1].float() + steps.MASK_BIAS
     anchor = first[-1].detach() if first else given
-    result, logits, trend = Followed(first, []), anchor, None
+    result, logits, trend = Followed(first, [], {}), anchor, None
     carried = carried_from(images[:, 0], anchor)
+    clues = replace(clues, step=batch.steps, anchor_image=images[:, 0], anchor_logits=anchor)
     for index, motion in enumerate(register_clips(prior, images, batch.steps), start=1):
         moved = prior(motion, logits.detach(), trend, carried)
-        carried = moved.carried
-        clues = Clues(images[:, index], step=batch.steps, anchor_image=images[:, 0], anchor_logits=anchor)
-        if not hintless or torch.rand((), generator=generator).item() >= hintless:
-            clues = clues.with_moved(moved)
-        logits = refiner(clues)
-        trend = None if clues.hint is None else trend_of(logits.detach(), clues.hint)
+        clues = replace(clues, image=images[:, index])
+        is_told = not hintless or torch.rand((), generator=generator).item() >= hintless
+        logits = refiner(clues.with_moved(moved) if is_told else clues)
         result.tracked.append(logits)
+        trend, carried = trend_of(logits.detach(), moved.logits) if is_told else None, moved.carried
+        if corrected and torch.rand((), generator=generator).item() < corrected:
+            result.corrected[index] = give_corrections(batch.masks[:, index], logits, generator, answer)
+            logits, trend = result.corrected[index][-1], None
+            carried = carried_from(images[:, index], logits.detach())
+            clues = replace(clues, anchor_image=images[:, index], anchor_logits=logits.detach())
     return result
 
 
@@ -75,11 +96,16 @@ def register_clips(prior: MaskPrior, images: torch.Tensor, steps: torch.Tensor) 
 
 
 def refiner_loss(
-    refiner: MaskRefiner, prior: MaskPrior, batch: Batch, weights: LossWeights, generator: torch.Generator
+    refiner: MaskRefiner,
+    prior: MaskPrior,
+    batch: Batch,
+    weights: LossWeights,
+    generator: torch.Generator,
+    corrected: float = 0.0,
 ) -> torch.Tensor:
     """Return the training loss of a batch of clips; a frame given as a mask is not scored."""
-    result = follow_clips(refiner, prior, batch, generator, HINTLESS)
-    targets = batch.masks.float()
-    wanted = [targets[:, 0]] * len(result.first) + list(targets[:, 1:].unbind(1))
-    answers = torch.cat([*result.first, *result.tracked])  # at once: on a GPU many small steps are slow
-    return refined_loss(answers, torch.cat(wanted)[:, None], weights)
+    result = follow_clips(refiner, prior, batch, generator, HINTLESS, corrected)
+    answered = [(0, result.first), *enumerate(([one] for one in result.tracked), start=1), *result.corrected.items()]
+    answers, frames = zip(*((answer, frame) for frame, own in answered for answer in own), strict=True)
+    wanted = torch.cat([batch.masks[:, frame] for frame in frames]).float()
+    return refined_loss(torch.cat(answers), wanted[:, None], weights)  # at once: on a GPU many small steps are slow

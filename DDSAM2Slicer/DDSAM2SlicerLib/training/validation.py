@@ -87,9 +87,9 @@ def _predict(model: SAM2Base, batch: Batch, is_alone: bool) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     if not is_alone:
         return torch.cat([output.high_res > 0 for output in run_clips(model, batch, generator).outputs], dim=1)
-    first, tracked = follow_clips(model.refiner, model.mask_prior, batch, generator)
-    start = first[-1][:, 0] > 0 if first else batch.masks[:, 0]
-    return torch.stack([start, *(logits[:, 0] > 0 for logits in tracked)], dim=1)
+    found = follow_clips(model.refiner, model.mask_prior, batch, generator)
+    start = found.first[-1][:, 0] > 0 if found.first else batch.masks[:, 0]
+    return torch.stack([start, *(logits[:, 0] > 0 for logits in found.tracked)], dim=1)
 
 
 def _move_all(prior: MaskPrior, frames: torch.Tensor, masks: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:

@@ -218,6 +218,25 @@ def test_a_click_on_a_tracked_frame_corrects_what_was_found_there(a_model, a_sce
     assert (result[1, 7] == corrected.masks[0]).all()
 
 
+def test_a_click_on_a_tracked_frame_is_answered_in_view_of_the_nearest_given_mask(a_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+    session = open_session(a_model, frames)
+    prompts = with_masks(masks, (1, 0), (2, 0), (2, 10))
+    session.set_prompts(prompts)
+    list(session.propagate())
+    seen = []
+    refine = network.Network.refine
+    monkeypatch.setattr(
+        network.Network, "refine", lambda self, decoded, clues: seen.append(clues) or refine(self, decoded, clues)
+    )
+    session.set_prompts(prompts.with_point(2, 7, Point(20, 20, positive=False)))
+    session.preview(7)
+    (clues,) = seen
+    assert ((clues.anchor_logits[0, 0] > 0).numpy() == masks[10, 1]).all()
+    assert clues.anchor_image[0, 0].numpy() * 255 == pytest.approx(frames[10], abs=0.01)
+    assert clues.hint is not None
+
+
 def test_a_click_on_a_tracked_frame_is_followed_where_it_points_and_nowhere_else(a_scene):
     frames, masks = a_scene
     model = build_lively_model(ARCHITECTURES["hiera_nano"].with_image_size(SIZE))

@@ -230,6 +230,7 @@ def test_exporting_an_empty_folder_says_how_to_train(a_recipe, tmp_path):
         ),
         (RECIPE.format(steps=0, more=""), "must be at least 1"),
         (RECIPE.format(steps=1, more="").replace("pool", "minutes = -1\npool"), "must not be negative"),
+        (RECIPE.format(steps=1, more="").replace("pool", "corrected = 0.1\npool"), "needs alone = true"),
         (RECIPE.format(steps=1, more='trains = "network"') + "alone = true\n", "accept all or refiner"),
     ],
 )
