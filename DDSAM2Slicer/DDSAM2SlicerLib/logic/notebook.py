@@ -129,6 +129,10 @@ class Notebook:
         results.scores.update({(one, frame): score for one, score in scores.items()})
         results.checksums.update({(one, frame): checksum(mask) for one, mask in masks.items()})
 
+    def reopen(self, keys: Iterable[Key]) -> None:
+        """Let masks stay as they are until the next update computes them again."""
+        self.results = replace(self.results, done=self.results.done - frozenset(keys))
+
     def begin_run(self, stale: Iterable[Key], settled: Iterable[Key], is_afresh: bool) -> Results:
         """Forget what is about to be computed again; returns the results before, for undo."""
         before = self.begin_step()

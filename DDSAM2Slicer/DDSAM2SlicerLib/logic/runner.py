@@ -58,6 +58,7 @@ class Runner:
         self._outcome: tuple[str, str] | None = None
         self._num_done, self._latest_frame = 0, -1
         self._held: dict[Key, FrameResult] = {}
+        self._one_sided: set[Key] = set()
         self._started_s = transport.clock()
         self._times_s: collections.deque[tuple[float, int]] = collections.deque()
         self._to_clear = sorted(plan.beyond)
@@ -97,7 +98,7 @@ class Runner:
         self._request = None
         self._queue.clear()
         self._held.clear()
-        self._on_end("failed", sentence)
+        self._end("failed", sentence)
 
     def work(self, deadline_s: float) -> list[tuple[int, tuple[int, ...]]]:
         """Do as much as fits until a time, at least one step; returns the frames written, with their objects."""
@@ -109,13 +110,18 @@ class Runner:
                 now_s = self._transport.clock()
                 is_waiting = self._request is not None and not self._queue
                 if self._outcome is not None and not self._queue:
-                    self._on_end(*self._outcome)
+                    self._end(*self._outcome)
                     break
                 if is_waiting or now_s + (now_s - began_s) > deadline_s:  # another step like this one is too much
                     break
         except DDSAM2Error as error:
             self.fail(str(error))
         return written
+
+    def _end(self, outcome: str, sentence: str) -> None:
+        """Say how it went; what was to be reached from another side as well is left for the next update."""
+        self._notes.reopen(self._one_sided)
+        self._on_end(outcome, sentence)
 
     def _step(self) -> list[tuple[int, tuple[int, ...]]]:
         """Clear, write or ask for one thing."""
@@ -164,11 +170,14 @@ class Runner:
     def _take(self, event: Event) -> list[tuple[int, tuple[int, ...]]]:
         """Write a result, or what was held back, or note the end of a job."""
         if event.result is not None:
+            self._note_sides(event.result)
             return self._write(self._hold_back(event.result))
         if self._held:
             self._queue.appendleft(event)
             return self._write(self._held.pop(min(self._held)))
         self._request = None
+        if event.kind == "done":
+            self._one_sided.clear()
         if self._job is not None and not self._job.is_kept:
             self._sessions.close(self._job.name)
         if event.kind == "failed":
@@ -176,6 +185,11 @@ class Runner:
         elif event.kind == "cancelled" or self.is_stopping:
             self._outcome = "stopped", ""
         return []
+
+    def _note_sides(self, result: FrameResult) -> None:
+        """Note which masks have been reached from one of two sides only."""
+        frame = self._job.to_input(result.frame)
+        self._one_sided ^= {(one, frame) for one in result.object_ids if (one, result.frame) in self._job.twice}
 
     def _hold_back(self, result: FrameResult) -> FrameResult:
         """Keep masks for which better ones may follow, where they would take voxels from others; return the rest."""

@@ -286,6 +286,32 @@ def test_progress_counts_what_is_reached_from_two_sides_twice(make_loop, a_volum
     assert 16 < max(progress.done for progress in steps) <= 16 + 3
 
 
+@pytest.mark.parametrize("overwrite", [Overwrite.NONE, Overwrite.ALL])
+def test_what_a_stopped_run_has_reached_from_one_side_only_is_done_again(make_loop, make, masks_of, overwrite):
+    loop = make_loop("fake?delay_s=0.01")
+    coordinator = loop.coordinator
+    coordinator.choose_volume(make.volume(np.full((9, 32, 32), 100, np.uint8)), "k")  # without edges, masks grow
+    coordinator.rules = EditRules(overwrite=overwrite)
+    one = coordinator.add_object("organ")
+    large, small = np.zeros((2, 32, 32), bool)
+    large[8:24, 8:24], small[15:17, 15:17] = True, True
+    coordinator.set_prompts(PromptSet.empty().with_mask(one, 0, large).with_mask(one, 8, small))
+    coordinator.propagate()
+    loop.until(lambda: coordinator.state.progress.done >= 11)
+    coordinator.stop()
+    loop.until_idle()
+    done = {frame for _, frame in coordinator.notes.results.done}
+    assert {0, 8} < done < set(range(9))
+    assert masks_of(coordinator, one)[1:8].any(axis=(1, 2)).all()
+    coordinator.propagate(UPDATE)
+    loop.until_idle()
+    stopped = masks_of(coordinator, one)
+    assert len(coordinator.notes.results.done) == 9
+    coordinator.propagate()
+    loop.until_idle()
+    np.testing.assert_array_equal(stopped, masks_of(coordinator, one))
+
+
 @pytest.mark.parametrize("stop_early", [False, True])
 def test_masks_that_overwrite_others_take_no_voxels_for_what_is_not_final(make_loop, make, masks_of, stop_early):
     loop = make_loop("fake?delay_s=0.01")
