@@ -1,4 +1,4 @@
-"""``ddsam2 train``: pretrain a network, export or blend weights, score them on held-out clips (layer: training)."""
+"""``ddsam2 train``: collect images, pretrain, export or blend, score on held-out clips (layer: training)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from .config import load_recipe
 
 
 def main(argv: list[str]) -> int:
-    """Run ``pretrain``, ``export``, ``blend`` or ``score``; returns the process exit code."""
+    """Run ``collect``, ``pretrain``, ``export``, ``blend`` or ``score``; returns the process exit code."""
     parser = argparse.ArgumentParser(prog="ddsam2 train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    collecting = commands.add_parser("collect", help="fetch labelled images from public repositories, to train on")
+    collecting.add_argument("folder", type=Path, help="where they go, a folder for each kind")
+    collecting.add_argument("--only", default="", help="only this kind")
+    collecting.add_argument(
+        "--host", default="", help="address, or path, of another copy of the repositories, with {owner} and {name}"
+    )
     pretrain = commands.add_parser(
         "pretrain", help="train from random weights, or go on in a folder that holds a checkpoint"
     )
@@ -42,6 +48,12 @@ def main(argv: list[str]) -> int:
 
         for sentence in describe_scores(options.model, options.clips, options.frames):
             sys.stdout.write(f"{sentence}\n")
+        return 0
+    if options.command == "collect":
+        from .collect import HOST, collect
+
+        counts = collect(options.folder, options.host or HOST, only=options.only)
+        sys.stdout.write(f"{sum(counts.values())} images in {len(counts)} folders\n")
         return 0
     if options.command == "blend":
         from .export import blend
