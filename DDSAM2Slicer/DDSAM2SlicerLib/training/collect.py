@@ -156,7 +156,7 @@ def collect(folder: Path, host: str = HOST, table: Path = TABLE, only: str = "")
                     pairs = READERS[source.reader](source, images, path, labels, own)
                     number += sum(_write(folder / source.folder, name, pairs))
                 except (DDSAM2Error, RuntimeError, OSError, ValueError, KeyError) as error:  # one odd file of many
-                    LOG.warning("%s, %s: %s", source.repository, path, str(error).splitlines()[-1])
+                    LOG.warning("%s, %s: %s", source.repository, path, " ".join(str(error).split()))
             counts[source.folder] = counts.get(source.folder, 0) + number
             LOG.info("%s: %d from %s (%s)", source.folder, number, source.repository, source.licence)
     return counts
@@ -184,7 +184,7 @@ def read_table(path: Path) -> list[Source]:
         raise SettingsError(msg) from error
 
 
-def _each(source: Source, images: Clone, labels: Clone) -> Iterator[tuple[str, str, list[str]]]:
+def _each(source: Source, images: Clone, labels: Clone) -> list[tuple[str, str, list[str]]]:
     """Name, path of the image and paths of the labels of every image that has some."""
     found = []
     for path in images.paths:
@@ -195,7 +195,7 @@ def _each(source: Source, images: Clone, labels: Clone) -> Iterator[tuple[str, s
         if not own or own[0]:
             name = re.sub(r"\W+", "_", "_".join((source.repository.partition("/")[0], *match.groups())))
             found.append((name, path, [one for paths in own for one in paths]))
-    yield from found[:: source.every][: source.limit or None]
+    return found[:: source.every][: source.limit or None]
 
 
 def _read_volumes(_: Source, images: Clone, path: str, labels: Clone, own: list[str]) -> Iterator[Pair]:
