@@ -202,9 +202,9 @@ class Session:
     def _answer(self, object_id: int, frame: int, prompt: FramePrompt) -> Prompted:
         """Segment a prompted frame: clicks on a tracked frame correct what was found, other prompts start afresh."""
         key = object_id, frame
-        others = [
-            one for one in self._prompts.frames(object_id) if one != frame and (object_id, one) not in self._tracked
-        ]
+        prompted = {one for one in self._prompts.frames(object_id) if (object_id, one) not in self._tracked}
+        accepted = {one for one, mask in self._locked.get(object_id, {}).items() if np.any(mask)}
+        others = sorted((prompted | accepted) - {frame})
         if key not in self._tracked or prompt.mask is not None or prompt.box is not None or not others:
             return self._prompter.answer(frame, prompt)
         clicks = [(point.x, point.y, point.x, point.y) for point in prompt.points]

@@ -18,10 +18,9 @@ from fnmatch import filter as match_names
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import io as matlab
@@ -29,6 +28,9 @@ from scipy import ndimage
 
 from ..core.errors import DDSAM2Error, InputError, SettingsError
 from .atlas import load_label_map
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 LOG = logging.getLogger(__name__)
 TABLE = Path(__file__).with_name("real_images.toml")
@@ -106,6 +108,8 @@ class Clone:
 
     def read_image(self, path: str) -> sitk.Image:
         """A volume in any format of SimpleITK."""
+        import SimpleITK as sitk
+
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
             file.write_bytes(self.read(path))
@@ -200,6 +204,8 @@ def _each(source: Source, images: Clone, labels: Clone) -> list[tuple[str, str, 
 
 def _read_volumes(_: Source, images: Clone, path: str, labels: Clone, own: list[str]) -> Iterator[Pair]:
     """A volume and its label maps, or a series of volumes, one by one."""
+    import SimpleITK as sitk
+
     image = images.read_image(path)
     if not own:
         yield Pair(None, sitk.GetArrayFromImage(image), image.GetSpacing())
@@ -266,6 +272,8 @@ READERS: dict[str, Callable[[Source, Clone, str, Clone, list[str]], Iterator[Pai
 
 def _on_grid_of(image: sitk.Image, labels: sitk.Image) -> sitk.Image:
     """Labels on the grid of an image."""
+    import SimpleITK as sitk
+
     if labels.GetSize() == image.GetSize():
         return labels
     return sitk.Resample(labels, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
@@ -301,6 +309,8 @@ def _write(folder: Path, name: str, pairs: Iterator[Pair]) -> Iterator[bool]:
 
 def _write_image(values: NDArray, spacing_mm: tuple[float, ...], path: Path) -> None:
     """Write (Z, Y, X) values."""
+    import SimpleITK as sitk
+
     image = sitk.GetImageFromArray(np.ascontiguousarray(values))
     image.SetSpacing([float(one) for one in spacing_mm])
     sitk.WriteImage(image, str(path), useCompression=True)

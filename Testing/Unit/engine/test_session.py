@@ -218,12 +218,16 @@ def test_a_click_on_a_tracked_frame_corrects_what_was_found_there(a_model, a_sce
     assert (result[1, 7] == corrected.masks[0]).all()
 
 
-def test_a_click_on_a_tracked_frame_is_answered_in_view_of_the_nearest_given_mask(a_model, a_scene, monkeypatch):
+@pytest.mark.parametrize("is_accepted", [False, True])
+def test_a_click_on_a_tracked_frame_is_answered_in_view_of_the_nearest_given_mask(
+    a_model, a_scene, monkeypatch, is_accepted
+):
     frames, masks = a_scene
     session = open_session(a_model, frames)
-    prompts = with_masks(masks, (1, 0), (2, 0), (2, 10))
+    prompts = with_masks(masks, (1, 0), (2, 0), *([] if is_accepted else [(2, 10)]))
     session.set_prompts(prompts)
-    list(session.propagate())
+    locked = {2: {8: masks[8, 1] & False, 10: masks[10, 1]}} if is_accepted else None  # an empty one shows nothing
+    list(session.propagate(locked=locked))
     seen = []
     refine = network.Network.refine
     monkeypatch.setattr(

@@ -12,12 +12,17 @@ from DDSAM2SlicerLib.training.refining import follow_clips
 SIZE, NUM_FRAMES = 64, 4
 
 
-def follow_a_still_square(hintless):
-    """The square, and the logits (T - 1, S, S) of an untrained refiner, which repeats what it is told."""
+def draw_a_still_square():
+    """The square (S, S), and a clip of it."""
     mask = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     mask[20:44, 20:44] = True
     masks = mask.expand(1, NUM_FRAMES, SIZE, SIZE)
-    batch = Batch(masks.to(torch.uint8) * 200, masks, torch.zeros(1, 1, 1, 1), "mask")
+    return mask, Batch(masks.to(torch.uint8) * 200, masks, torch.zeros(1, 1, 1, 1), "mask")
+
+
+def follow_a_still_square(hintless):
+    """The square, and the logits (T - 1, S, S) of an untrained refiner, which repeats what it is told."""
+    mask, batch = draw_a_still_square()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         tracked = follow_clips(MaskRefiner(), MaskPrior(), batch, generator, hintless).tracked
@@ -48,10 +53,7 @@ class ObedientRefiner(torch.nn.Module):
 
 
 def test_tracked_masks_are_clicked_right_and_followed_on_from_there():
-    mask = torch.zeros(SIZE, SIZE, dtype=torch.bool)
-    mask[20:44, 20:44] = True
-    masks = mask.expand(1, NUM_FRAMES, SIZE, SIZE)
-    batch = Batch(masks.to(torch.uint8) * 200, masks, torch.zeros(1, 1, 1, 1), "mask")
+    mask, batch = draw_a_still_square()
     refiner = ObedientRefiner(torch.where(mask, 7.0, -7.0)[None, None])
     found = follow_clips(refiner, MaskPrior(), batch, torch.Generator().manual_seed(0), corrected=1.0)
     assert set(found.corrected) == set(range(1, NUM_FRAMES))
