@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import io as matlab
 from scipy import ndimage
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from ..core.errors import DDSAM2Error, InputError, SettingsError
 from .atlas import load_label_map
@@ -39,6 +40,8 @@ WHITE = 127
 """Pictures of masks are white above this grey value; stored as JPEG they are not quite black and white."""
 MIN_PIECE_PX = 60
 KBP_SIDE = 128
+ODD_FILE = (DDSAM2Error, RuntimeError, OSError, ValueError, KeyError, MatReadError)
+"""What a file that is missing, damaged or not as expected raises."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Source:
 
 
 class Pair(NamedTuple):
-    """An image and its labels."""
+    """An image and its labels, as they are written."""
 
     image: NDArray | None  # (Z, Y, X); None where there are labels only
     labels: NDArray  # (Z, Y, X)
@@ -95,7 +98,9 @@ class Clone:
         if not self._path.is_dir():
             self._path = folder / f"{owner}+{name}.git"
             _git("clone", "--quiet", "--bare", "--depth=1", "--filter=blob:none", place, str(self._path))
-        self.paths = [path.decode() for path in self._run("ls-tree", "-r", "-z", "--name-only", "HEAD").split(b"\0")]
+        self.paths = [
+            path.decode() for path in self._run("ls-tree", "-r", "-z", "--name-only", "HEAD").split(b"\0")[:-1]
+        ]
         self._known = set(self.paths)
 
     def find(self, pattern: str) -> list[str]:
@@ -124,6 +129,17 @@ class Clone:
 
     def _run(self, *arguments: str) -> bytes:
         return _git("-C", str(self._path), *arguments)
+
+
+class Item(NamedTuple):
+    """An image of a source and where its labels are."""
+
+    source: Source
+    name: str
+    images: Clone
+    path: str
+    labels: Clone
+    label_paths: list[str]
 
 
 def collect(folder: Path, host: str = HOST, table: Path = TABLE, only: str = "") -> dict[str, int]:
@@ -155,12 +171,11 @@ def collect(folder: Path, host: str = HOST, table: Path = TABLE, only: str = "")
                 LOG.warning("%s: %s", source.repository, error)
                 continue
             number = 0
-            for name, path, own in _each(source, images, labels):
+            for item in _find_items(source, images, labels):
                 try:
-                    pairs = READERS[source.reader](source, images, path, labels, own)
-                    number += sum(_write(folder / source.folder, name, pairs))
-                except (DDSAM2Error, RuntimeError, OSError, ValueError, KeyError) as error:  # one odd file of many
-                    LOG.warning("%s, %s: %s", source.repository, path, " ".join(str(error).split()))
+                    number += sum(_write(folder / source.folder, item.name, READERS[source.reader](item)))
+                except ODD_FILE as error:  # one of many
+                    LOG.warning("%s, %s: %s", source.repository, item.path, " ".join(str(error).split()))
             counts[source.folder] = counts.get(source.folder, 0) + number
             LOG.info("%s: %d from %s (%s)", source.folder, number, source.repository, source.licence)
     return counts
@@ -188,8 +203,8 @@ def read_table(path: Path) -> list[Source]:
         raise SettingsError(msg) from error
 
 
-def _each(source: Source, images: Clone, labels: Clone) -> list[tuple[str, str, list[str]]]:
-    """Name, path of the image and paths of the labels of every image that has some."""
+def _find_items(source: Source, images: Clone, labels: Clone) -> list[Item]:
+    """List the images of a source that have labels."""
     found = []
     for path in images.paths:
         match = re.fullmatch(source.images, path)
@@ -198,19 +213,19 @@ def _each(source: Source, images: Clone, labels: Clone) -> list[tuple[str, str, 
         own = [labels.find(pattern.format(path, *match.groups())) for pattern in source.labels]
         if not own or own[0]:
             name = re.sub(r"\W+", "_", "_".join((source.repository.partition("/")[0], *match.groups())))
-            found.append((name, path, [one for paths in own for one in paths]))
+            found.append(Item(source, name, images, path, labels, [one for paths in own for one in paths]))
     return found[:: source.every][: source.limit or None]
 
 
-def _read_volumes(_: Source, images: Clone, path: str, labels: Clone, own: list[str]) -> Iterator[Pair]:
+def _read_volumes(item: Item) -> Iterator[Pair]:
     """A volume and its label maps, or a series of volumes, one by one."""
     import SimpleITK as sitk
 
-    image = images.read_image(path)
-    if not own:
+    image = item.images.read_image(item.path)
+    if not item.label_paths:
         yield Pair(None, sitk.GetArrayFromImage(image), image.GetSpacing())
         return
-    maps = [labels.read_image(one) for one in own]
+    maps = [item.labels.read_image(one) for one in item.label_paths]
     if image.GetDimension() == 3:
         maps = [_on_grid_of(image, one) for one in maps]
     values = _counted_on([np.rint(sitk.GetArrayFromImage(one)).astype(np.int64).clip(0) for one in maps])
@@ -223,46 +238,47 @@ def _read_volumes(_: Source, images: Clone, path: str, labels: Clone, own: list[
             yield Pair(moment, present, image.GetSpacing()[:3])
 
 
-def _read_pictures(source: Source, images: Clone, path: str, labels: Clone, own: list[str]) -> Iterator[Pair]:
+def _read_pictures(item: Item) -> Iterator[Pair]:
     """A picture and those of its masks."""
-    pixels = images.read_picture(path)
-    masks = [labels.read_picture(one) > WHITE for one in own]
+    pixels = item.images.read_picture(item.path)
+    masks = [item.labels.read_picture(one) > WHITE for one in item.label_paths]
     rows, columns = (np.arange(size) for size in pixels.shape)
     for index, mask in enumerate(masks):  # of another size: the nearest pixel
         row, column = (line * size // len(line) for line, size in zip((rows, columns), mask.shape, strict=True))
         masks[index] = mask[np.ix_(row, column)]
     values = _counted_on([mask.astype(np.int64) for mask in masks])
-    if source.pieces:
-        is_outside = source.pieces == "outside"
+    if item.source.pieces:
+        is_outside = item.source.pieces == "outside"
         values, _ = ndimage.label(~ndimage.binary_dilation(masks[0]) if is_outside else masks[0])
         is_small = np.bincount(values.ravel()) < MIN_PIECE_PX
         values = np.where(is_small[values], 0, values)
     yield Pair(pixels[None], values[None], (1.0, 1.0, 1.0))
 
 
-def _read_matlab(_: Source, images: Clone, path: str, _labels: Clone, _own: list[str]) -> Iterator[Pair]:
+def _read_matlab(item: Item) -> Iterator[Pair]:
     """A MATLAB file with an image ``I`` and its labels ``GT``, (Y, X, Z), voxels of 1 mm."""
-    content = matlab.loadmat(BytesIO(images.read(path)))
+    content = loadmat(BytesIO(item.images.read(item.path)))
     yield Pair(content["I"].transpose(2, 0, 1), content["GT"].transpose(2, 0, 1).astype(np.int64), (1.0, 1.0, 1.0))
 
 
-def _read_kbp(_: Source, images: Clone, path: str, labels: Clone, own: list[str]) -> Iterator[Pair]:
+def _read_kbp(item: Item) -> Iterator[Pair]:
     """OpenKBP (Babier et al. 2021): flat voxel indices with CT values, and of each structure, as CSV."""
 
     def read(clone: Clone, file: str) -> NDArray:
         return np.genfromtxt(BytesIO(clone.read(file)), delimiter=",", skip_header=1)
 
     pixels, values = np.zeros(KBP_SIDE**3, np.int16), np.zeros(KBP_SIDE**3, np.int64)
-    indices, grey = read(images, path)[:, :2].T
+    indices, grey = read(item.images, item.path)[:, :2].T
     pixels[indices.astype(int)] = grey.clip(0, 4000)
-    for label, file in enumerate(own, start=1):
-        values[read(labels, file)[:, 0].astype(int)] = label
-    row_mm, column_mm, slice_mm = np.loadtxt(BytesIO(images.read(str(Path(path).with_name("voxel_dimensions.csv")))))
+    for label, file in enumerate(item.label_paths, start=1):
+        values[read(item.labels, file)[:, 0].astype(int)] = label
+    sizes = item.images.read(str(Path(item.path).with_name("voxel_dimensions.csv")))
+    row_mm, column_mm, slice_mm = np.loadtxt(BytesIO(sizes))
     pixels, values = (one.reshape((KBP_SIDE,) * 3).transpose(2, 0, 1) for one in (pixels, values))
     yield Pair(pixels, values, (column_mm, row_mm, slice_mm))
 
 
-READERS: dict[str, Callable[[Source, Clone, str, Clone, list[str]], Iterator[Pair]]] = {
+READERS: dict[str, Callable[[Item], Iterator[Pair]]] = {
     "volume": _read_volumes,
     "picture": _read_pictures,
     "matlab": _read_matlab,
@@ -304,6 +320,7 @@ def _write(folder: Path, name: str, pairs: Iterator[Pair]) -> Iterator[bool]:
             LOG.warning("%s", error)
             label_path.unlink()
             image_path.unlink(missing_ok=True)
+        load_label_map.cache_clear()  # it was only to be seen whether it can be read
         yield label_path.exists()
 
 

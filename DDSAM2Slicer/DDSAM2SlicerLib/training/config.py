@@ -58,7 +58,7 @@ class Stage:
         if not 0 <= self.image_share <= 1:
             msg = f"Stage {self.name!r}: image_share {self.image_share} must lie between 0 and 1."
             raise SettingsError(msg)
-        if not 0 <= self.corrected <= self.alone:
+        if not 0 <= self.corrected <= 1 or (self.corrected and not self.alone):
             msg = f"Stage {self.name!r}: corrected {self.corrected} must lie between 0 and 1, and needs alone = true."
             raise SettingsError(msg)
         if self.minutes < 0:

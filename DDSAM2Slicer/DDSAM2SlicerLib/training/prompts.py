@@ -72,12 +72,9 @@ def give_prompts(
     if batch.kind == "rough":
         return [answer(None, bend(masks, generator))]
     points = draw_box(masks, generator) if batch.kind in ("box", "corrected_box") else draw_click(masks, generator)
-    answers = [answer(points, None)]
-    for _ in range(NUM_CORRECTIONS if batch.kind in ("clicks", "corrected_box") else 0):
-        found = logits_of(answers[-1]).detach()
-        points = draw_correction(points, found[:, 0] > 0, masks, generator)
-        answers.append(answer(points, found))
-    return answers
+    first = answer(points, None)
+    count = NUM_CORRECTIONS if batch.kind in ("clicks", "corrected_box") else 0
+    return [first, *_click_right(masks, points, logits_of(first), count, generator, answer, logits_of)]
 
 
 def give_corrections(
@@ -95,12 +92,26 @@ def give_corrections(
         answer: Takes all points so far and the logits (B, 1, h, w) before the latest.
     """
     points = masks.new_zeros(len(masks), 0, 2, dtype=torch.float32), masks.new_zeros(len(masks), 0, dtype=torch.int32)
+    count = int(torch.randint(1, MAX_CORRECTIONS + 1, (), generator=generator))
+    return _click_right(masks, points, found, count, generator, answer, lambda logits: logits)
+
+
+def _click_right(
+    masks: torch.Tensor,
+    points: Points,
+    found: torch.Tensor,
+    count: int,
+    generator: torch.Generator,
+    answer: Callable[[Points, torch.Tensor], Answer],
+    logits_of: Callable[[Answer], torch.Tensor],
+) -> list[Answer]:
+    """Add so many clicks to points, each in a large error of the logits (B, 1, h, w) before it; the answers to each."""
     answers = []
-    for _ in range(int(torch.randint(1, MAX_CORRECTIONS + 1, (), generator=generator))):
+    for _ in range(count):
         found = steps.resize(found.detach(), masks.shape[-1])
         points = draw_correction(points, found[:, 0] > 0, masks, generator)
-        found = answer(points, found)
-        answers.append(found)
+        answers.append(answer(points, found))
+        found = logits_of(answers[-1])
     return answers
 
 

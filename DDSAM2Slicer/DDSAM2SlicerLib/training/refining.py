@@ -50,6 +50,7 @@ def follow_clips(
     clues = Clues(images[:, 0])  # but for the previous mask
 
     def answer(points: Points | None, hint: torch.Tensor | None) -> torch.Tensor:
+        """Answer prompts on the frame that the clues are of by then."""
         return refiner(replace(clues, hint=hint).with_points(points, batch.frames.shape[-1]))
 
     first = [] if batch.kind == "mask" else give_prompts(batch, generator, answer, lambda logits: logits)
