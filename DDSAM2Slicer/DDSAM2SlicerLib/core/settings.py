@@ -70,7 +70,6 @@ class EngineSettings(Settings):
     )
     stop_after_empty: int = option(3, "Frames without the object after which it has ended; 0 never ends it.", low=0)
     mask_prior: bool = option(True, "Use the model's motion-compensated previous mask, if it has one.")
-    mirror: bool = option(True, "Draw every mask twice, from the frame and its mirror image, if the model can refine.")
     min_certainty: float = option(
         0.74,
         "Hide masks of late less sure than this share of their first, if the model can refine; they are followed on.",

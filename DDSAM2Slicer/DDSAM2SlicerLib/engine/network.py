@@ -53,7 +53,6 @@ class Network:
         self.prior = model.mask_prior if settings.mask_prior else None
         # the refiner's convolutions gain from 16 bits at any size
         self._refines_in_bf16 = self.is_bf16 or (settings.precision == "auto" and has_bf16_unit(device))
-        self._mirror = settings.mirror
         self._half = torch.get_num_threads() // 2
         is_small = sum(parameter.numel() for parameter in model.parameters()) < SMALL_NETWORK
         may_share = device.type == "cpu" and self._half and is_small
@@ -78,10 +77,10 @@ class Network:
     def refine(self, decoded: steps.Decoded, clues: Clues) -> steps.Decoded:
         """Redraw decoded masks, if the model has a refiner."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._refines_in_bf16):
-            return steps.refine(self.model, decoded, clues, self._mirror)
+            return steps.refine(self.model, decoded, clues)
 
     def glance(self, clues: Clues) -> torch.Tensor:
-        """Mask logits (B, 1, R, R) of the refiner alone: quick, without the encoder and without the mirror image."""
+        """Mask logits (B, 1, R, R) of the refiner alone: quick, without the encoder."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._refines_in_bf16):
             return self.model.refiner(clues)
 

@@ -96,15 +96,10 @@ class MaskRefiner(nn.Module):
         nn.init.zeros_(self.out.weight)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, clues: Clues, mirror: bool = False) -> torch.Tensor:
-        """Return mask logits (B, 1, R, R), fp32; with ``mirror`` the mean of two looks, one at the mirror image."""
+    def forward(self, clues: Clues) -> torch.Tensor:
+        """Return mask logits (B, 1, R, R), fp32."""
         stacked, known = _draw(clues)
-        if mirror:
-            straight, mirrored = self._correct(torch.cat([stacked, stacked.flip(-1)])).chunk(2)
-            correction = (straight + mirrored.flip(-1)) / 2
-        else:
-            correction = self._correct(stacked)
-        return correction + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
+        return self._correct(stacked) + (known * self.trust.view(1, 2, 1, 1)).sum(1, keepdim=True)
 
     def _correct(self, stacked: torch.Tensor) -> torch.Tensor:
         """Run the U-Net over drawn clues (B, NUM_CLUES, R, R): what is added to the logits known before."""
@@ -170,8 +165,8 @@ def _draw(clues: Clues) -> tuple[torch.Tensor, torch.Tensor]:
         (moved - middle) / spread,
         hint,
         decoded,
-        *appearance(grey, anchor_image, anchor),
-        *appearance(grey, recent_image, recent),
+        appearance(grey, anchor_image, anchor),
+        appearance(grey, recent_image, recent),
         2 * box - has_box,
         positive,
         negative,
@@ -210,7 +205,7 @@ def carried_from(image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """
     grey = resize(image, logits.shape[-1])
     likeness = appearance(grey, grey, torch.sigmoid(logits.float()))
-    return torch.cat([logits.float(), *(LIKENESS_SCALE * one for one in likeness)], dim=1)
+    return torch.cat([logits.float(), LIKENESS_SCALE * likeness], dim=1)
 
 
 def _squash(logits: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
@@ -240,24 +235,20 @@ def _draw_points(
     return (after_start & before_end).float(), positive, negative
 
 
-def appearance(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Log-likelihood ratio of object to background for every pixel, sharp and blurred, in -1..1.
+def appearance(image: torch.Tensor, reference: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Log-likelihood ratio of object to background for every pixel, sharp and blurred: (B, 2, R, R) in -1..1.
 
     Args:
         image: (1 or B, 1, R, R) in 0..1, to be judged.
         reference: The same of the frame whose histograms are taken.
         weight: (B, 1, R, R) in 0..1, how much a pixel of the reference belongs to the object.
     """
-    count = weight.shape[0]
-    ratios = []
-    for is_blurred in (False, True):
-        judged, known = (_blur(one) if is_blurred else one for one in (image, reference))
-        known_bins = _bins(known).expand(count, -1)
-        inside = _histogram(known_bins, weight.flatten(1))
-        outside = _histogram(known_bins, 1 - weight.flatten(1))
-        ratio = (inside.log() - outside.log()).clamp(-LIKELIHOOD_LIMIT, LIKELIHOOD_LIMIT) / LIKELIHOOD_LIMIT
-        ratios.append(ratio.gather(1, _bins(judged).expand(count, -1)).view_as(weight))
-    return tuple(ratios)
+    count = len(weight)
+    judged, known = (_bins(torch.cat([one, _blur(one)], dim=1)).expand(count, -1, -1) for one in (image, reference))
+    shares = torch.cat([weight, 1 - weight], dim=1).flatten(2)  # of object and background, (B, 2, R*R)
+    logs = _histograms(known, shares).log()
+    ratio = (logs[:, :, 0] - logs[:, :, 1]).clamp(-LIKELIHOOD_LIMIT, LIKELIHOOD_LIMIT) / LIKELIHOOD_LIMIT
+    return ratio.gather(2, judged).unflatten(2, weight.shape[2:])
 
 
 def _blur(image: torch.Tensor) -> torch.Tensor:
@@ -266,16 +257,18 @@ def _blur(image: torch.Tensor) -> torch.Tensor:
 
 
 def _bins(image: torch.Tensor) -> torch.Tensor:
-    """Index of every pixel's histogram bin, (B, R*R)."""
-    return (image.flatten(1) * NUM_BINS).long().clamp(0, NUM_BINS - 1)
+    """Index of every pixel's histogram bin, (B, C, R*R)."""
+    return (image.flatten(2) * NUM_BINS).long().clamp(0, NUM_BINS - 1)
 
 
-def _histogram(bins: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Weighted, smoothed and normalised histogram (B, NUM_BINS), nowhere zero."""
-    counts = weight.new_zeros(len(bins), NUM_BINS).scatter_add(1, bins, weight)
-    smooth = F.conv1d(counts[:, None], _smoothing(counts.device), padding=2)[:, 0]
-    share = smooth / smooth.sum(1, keepdim=True).clamp_min(1e-3)
-    return share + 0.1 / NUM_BINS
+def _histograms(bins: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Smoothed and normalised histograms (B, C, W, NUM_BINS), nowhere zero, of (B, C, P) by weights (B, W, P)."""
+    count, images, kinds = len(bins), bins.shape[1], weights.shape[1]
+    index = bins[:, :, None].expand(-1, -1, kinds, -1)
+    counts = weights.new_zeros(count, images, kinds, NUM_BINS)
+    counts = counts.scatter_add(3, index, weights[:, None].expand(-1, images, -1, -1))
+    smooth = F.conv1d(counts.view(-1, 1, NUM_BINS), _smoothing(counts.device), padding=2).view_as(counts)
+    return smooth / smooth.sum(3, keepdim=True).clamp_min(1e-3) + 0.1 / NUM_BINS
 
 
 @lru_cache

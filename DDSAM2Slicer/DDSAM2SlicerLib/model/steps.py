@@ -235,11 +235,11 @@ def decode(
     )
 
 
-def refine(model: SAM2Base, decoded: Decoded, clues: Clues, mirror: bool = False) -> Decoded:
+def refine(model: SAM2Base, decoded: Decoded, clues: Clues) -> Decoded:
     """Redraw decoded masks at a finer resolution; scores follow from the new masks. Without a refiner: as given."""
     if model.refiner is None:
         return decoded
-    return redraw(model, decoded, model.refiner(replace(clues, decoded=decoded.low_res), mirror))
+    return redraw(model, decoded, model.refiner(replace(clues, decoded=decoded.low_res)))
 
 
 def redraw(model: SAM2Base, decoded: Decoded, logits: torch.Tensor) -> Decoded:

@@ -36,7 +36,6 @@ class SettingsPanel:
             "memory_rule": ui.memoryRuleCombo,
             "stop_after_empty": ui.stopAfterEmptySpin,
             "mask_prior": ui.maskPriorCheck,
-            "mirror": ui.mirrorCheck,
             "non_overlap": ui.nonOverlapCheck,
             "fill_holes_px": ui.fillHolesSpin,
             "keep_largest": ui.keepLargestCheck,

@@ -25,7 +25,7 @@ class FakeRefiner(torch.nn.Module):
         super().__init__()
         self.sure_of, self.counts = sure_of, []
 
-    def forward(self, clues, mirror=False):
+    def forward(self, clues):
         count = len(clues.image)
         self.counts.append(count)
         logits = torch.full((count, 1, SIZE, SIZE), 0.1)

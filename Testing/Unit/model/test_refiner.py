@@ -88,18 +88,6 @@ def test_a_mask_does_not_depend_on_what_else_is_in_the_batch():
     assert torch.allclose(refiner(alone), refiner(clues)[:1], atol=1e-4)
 
 
-def test_the_mean_of_two_looks_does_not_know_left_from_right():
-    refiner, clues = a_lively_refiner(), replace(some_clues(), points=None)
-    mirrored = Clues(
-        **{
-            field.name: value if (value := getattr(clues, field.name)) is None else value.flip(-1)
-            for field in fields(clues)
-        }
-    )
-    assert torch.allclose(refiner(mirrored, mirror=True).flip(-1), refiner(clues, mirror=True), atol=1e-3)
-    assert not torch.allclose(refiner(mirrored).flip(-1), refiner(clues), atol=1e-3)
-
-
 def test_a_large_input_is_drawn_at_the_side_that_was_learned_with_clicks_in_their_place():
     refiner, side = a_lively_refiner(), steps.GREY_SIDE
     small = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))

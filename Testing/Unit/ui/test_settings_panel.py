@@ -90,7 +90,7 @@ def test_the_settings_show_the_defaults_choices_and_help_of_their_schema(panel, 
 def test_every_setting_reaches_the_engine_and_the_scene(make_panel, make_memory):
     memory = make_memory()
     ui = (panel := make_panel(parameters=memory)).ui
-    ui.zoomCheck.checked = ui.maskPriorCheck.checked = ui.mirrorCheck.checked = False
+    ui.zoomCheck.checked = ui.maskPriorCheck.checked = False
     ui.nonOverlapCheck.checked = ui.keepLargestCheck.checked = True
     ui.memoryRuleCombo.currentText, ui.precisionCombo.currentText = "diverse", "fp32"
     ui.stopAfterEmptySpin.value, ui.fillHolesSpin.value = 7, 9
@@ -99,15 +99,14 @@ def test_every_setting_reaches_the_engine_and_the_scene(make_panel, make_memory)
         memory_rule="diverse",
         stop_after_empty=7,
         mask_prior=False,
-        mirror=False,
         non_overlap=True,
         fill_holes_px=9,
         keep_largest=True,
         precision="fp32",
     )
     assert panel.coordinator._transport._model[2] == expected
-    kept = memory.zoom, memory.memoryRule, memory.stopAfterEmpty, memory.maskPrior, memory.mirror
-    assert kept == (False, "diverse", 7, False, False)
+    kept = memory.zoom, memory.memoryRule, memory.stopAfterEmpty, memory.maskPrior
+    assert kept == (False, "diverse", 7, False)
     kept = memory.nonOverlap, memory.fillHolesPx, memory.keepLargest, memory.precision
     assert kept == (True, 9, True, "fp32")
 
