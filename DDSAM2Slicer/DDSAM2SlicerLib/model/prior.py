@@ -25,7 +25,7 @@ FLOW_SIZES = (16, 32, 64, GREY_SIDE)
 What the coarsest finds counts in time only: there it is an object that has jumped. Between slices it is more often
 other tissue, and masks that end are led astray.
 """
-FLOW_ITERATIONS = (12, 12, 8, 5)
+FLOW_ITERATIONS = (12, 10, 6, 3)
 FLOW_SIGMA_PX = 1.5
 """Gaussian smoothing of the displacement field after every iteration."""
 JUMP_SIZE = 32
