@@ -28,6 +28,8 @@ LEAST_USUAL = 0.8
 """An object's usual certainty is taken to be at least this share of its prompt's: what is absent at once has none."""
 INERTIA = 0.3
 """Weight of the earlier frames in the mean certainty: one bad frame among good ones is shown, one lucky one is not."""
+FAMILIAR = 0.9
+"""A refiner that is less sure of a given mask, shown as the last one, does not know such objects."""
 ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
 
 
@@ -182,6 +184,8 @@ class Sweep:
         if shop.network.model.refiner is not None:
             clues = self._gather_clues(bank, seen)
             decoded = shop.network.refine(decoded, clues if moved is None else clues.with_moved(moved))
+            if moved is not None:
+                decoded = self._follow_strange(bank, seen, decoded, moved)
         decoded, corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             entry = self._remember(seen, decoded, is_prompted=bool(corrected))
@@ -230,6 +234,15 @@ class Sweep:
         step = self._shop.cache.step(self._crop)
         return Clues(seen.grey, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
 
+    def _follow_strange(self, bank: MemoryBank, seen: Frame, decoded: steps.Decoded, moved: Moved) -> steps.Decoded:
+        """Let objects of a kind that the refiner does not know go where the image goes, and no further."""
+        is_familiar = bank.nearest_conditioning(seen.index).is_familiar
+        if is_familiar.all():
+            return decoded
+        moved_on = steps.resize(moved.logits, self._shop.network.mask_side)
+        logits = torch.where(is_familiar[:, None, None, None], decoded.low_res, moved_on)
+        return steps.redraw(self._shop.network.model, decoded, logits)
+
     def _apply_corrections(
         self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded
     ) -> tuple[steps.Decoded, list[int]]:
@@ -266,7 +279,18 @@ class Sweep:
         """Encode a seeded or locked frame under the present crop."""
         seen = self._shop.cache.get(index, self._crop)
         parts = [self._decode_anchor(self._shop.anchor(object_id, index), seen) for object_id in group.object_ids]
-        return self._remember(seen, join(parts), is_prompted=True, is_anchor=True)
+        entry = self._remember(seen, join(parts), is_prompted=True, is_anchor=True)
+        if self._shop.network.model.refiner is not None:
+            entry.is_familiar = self._is_familiar(seen, entry)
+        return entry
+
+    def _is_familiar(self, seen: Frame, entry: Entry) -> torch.Tensor:
+        """Whether the refiner stands by the masks of an anchor (B,) when it is shown them as the last ones."""
+        grey, logits = seen.grey, entry.low_res
+        carried, step = carried_from(grey, logits), self._shop.cache.step(self._crop)
+        clues = Clues(grey, logits, grey, carried=carried, step=step, anchor_image=grey, anchor_logits=logits)
+        is_absent = entry.object_score[:, 0] <= 0
+        return is_absent | (steps.certainty(self._shop.network.glance(clues)) >= FAMILIAR)
 
     def _decode_anchor(self, prompted: Prompted, seen: Frame) -> steps.Decoded:
         """Bring the answer to a prompt, or a given mask, under the present crop."""

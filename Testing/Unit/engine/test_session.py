@@ -9,6 +9,7 @@ from upstream import as_stack, build_lively_model, draw_frames
 
 from DDSAM2SlicerLib.core.errors import DeviceError, InputError, PromptError, SettingsError
 from DDSAM2SlicerLib.core.masks import label_components
+from DDSAM2SlicerLib.core.metrics import dice
 from DDSAM2SlicerLib.core.plan import Direction, FrameRange
 from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 from DDSAM2SlicerLib.core.settings import EngineSettings
@@ -295,6 +296,31 @@ def test_a_mask_that_is_not_sure_enough_is_not_shown_but_followed_on(a_model, a_
     assert shown[0] > 0
     assert shown[1] == 0
     assert scores[0] == scores[1]
+
+
+def test_masks_that_the_refiner_would_not_draw_go_where_the_image_goes(a_blind_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+
+    def follow():
+        session = open_session(a_blind_model, frames, mask_prior=True)
+        session.set_prompts(with_masks(masks, (1, 0), (2, 0)))
+        return collect(session.propagate())
+
+    found = follow()
+    assert all(dice(found[one, 3], masks[3, one - 1]) > 0.8 for one in (1, 2))
+    monkeypatch.setattr(Sweep, "_is_familiar", lambda *_: torch.tensor([True, False]))
+    found = follow()
+    assert not found[1, 3].any()
+    assert dice(found[2, 3], masks[3, 1]) > 0.8
+
+
+def test_where_an_object_is_absent_nothing_strange_is_seen(a_blind_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_blind_model, frames, mask_prior=True)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    found = collect(session.propagate(locked={1: {6: np.zeros((SIZE, SIZE), bool)}}))
+    assert found[1, 2].any()
+    assert not found[1, 5].any()
 
 
 def test_what_starts_from_an_unsure_prompt_need_not_be_surer_than_that(a_model, a_scene):
