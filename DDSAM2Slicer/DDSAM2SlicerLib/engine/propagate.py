@@ -278,10 +278,12 @@ class Sweep:
     def _encode_anchor(self, group: Group, index: int) -> Entry:
         """Encode a seeded or locked frame under the present crop."""
         seen = self._shop.cache.get(index, self._crop)
-        parts = [self._decode_anchor(self._shop.anchor(object_id, index), seen) for object_id in group.object_ids]
-        entry = self._remember(seen, join(parts), is_prompted=True, is_anchor=True)
+        anchors = [self._shop.anchor(object_id, index) for object_id in group.object_ids]
+        parts = join([self._decode_anchor(one, seen) for one in anchors])
+        entry = self._remember(seen, parts, is_prompted=True, is_anchor=True)
         if self._shop.network.model.refiner is not None:
-            entry.is_familiar = self._is_familiar(seen, entry)
+            is_own = torch.tensor([one.decoded is not None for one in anchors], device=seen.grey.device)
+            entry.is_familiar = is_own if is_own.all() else is_own | self._is_familiar(seen, entry)
         return entry
 
     def _is_familiar(self, seen: Frame, entry: Entry) -> torch.Tensor:
