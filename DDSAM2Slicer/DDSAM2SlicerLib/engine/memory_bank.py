@@ -31,7 +31,7 @@ class Entry:
     trend: torch.Tensor | None = None  # (B, 1, h, w) how the mask differed from the moved one before it
     carried: torch.Tensor | None = None  # (B, 3, h, w) from the last given or corrected mask; None: from this
     is_conditioning: bool = False
-    is_familiar: torch.Tensor | None = None  # (B,) whether the refiner would draw such masks; of conditioning frames
+    is_familiar: torch.Tensor | None = None  # (B,) whether the refiner would draw such masks, once asked
     keys: list[torch.Tensor] | None = None  # per attention layer (B, h*w, C), made when first read
 
     def select(self, rows: torch.Tensor) -> Entry:

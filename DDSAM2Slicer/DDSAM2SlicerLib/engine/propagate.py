@@ -185,7 +185,7 @@ class Sweep:
             clues = self._gather_clues(bank, seen)
             decoded = shop.network.refine(decoded, clues if moved is None else clues.with_moved(moved))
             if moved is not None:
-                decoded = self._follow_strange(bank, seen, decoded, moved)
+                decoded = self._follow_strange(group, seen, decoded, moved)
         decoded, corrected = self._apply_corrections(group, seen, embedding, decoded)
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             entry = self._remember(seen, decoded, is_prompted=bool(corrected))
@@ -234,14 +234,28 @@ class Sweep:
         step = self._shop.cache.step(self._crop)
         return Clues(seen.grey, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
 
-    def _follow_strange(self, bank: MemoryBank, seen: Frame, decoded: steps.Decoded, moved: Moved) -> steps.Decoded:
-        """Let objects of a kind that the refiner does not know go where the image goes, and no further."""
-        is_familiar = bank.nearest_conditioning(seen.index).is_familiar
-        if is_familiar.all():
+    def _follow_strange(self, group: Group, seen: Frame, decoded: steps.Decoded, moved: Moved) -> steps.Decoded:
+        """Let objects of a kind that the refiner does not know go where the image goes, without being redrawn."""
+        anchor = group.bank.nearest_conditioning(seen.index)
+        if anchor.is_familiar is None:
+            anchor.is_familiar = self._is_familiar(group.object_ids, anchor)
+        if anchor.is_familiar.all():
             return decoded
         moved_on = steps.resize(moved.logits, self._shop.network.mask_side)
-        logits = torch.where(is_familiar[:, None, None, None], decoded.low_res, moved_on)
+        logits = torch.where(anchor.is_familiar[:, None, None, None], decoded.low_res, moved_on)
         return steps.redraw(self._shop.network.model, decoded, logits)
+
+    def _is_familiar(self, object_ids: list[int], anchor: Entry) -> torch.Tensor:
+        """Whether the refiner would draw an anchor's masks (B,): its own answers, empty ones, what it is sure of."""
+        answers = [self._shop.anchor(object_id, anchor.frame).decoded for object_id in object_ids]
+        is_own = torch.tensor([one is not None for one in answers], device=anchor.low_res.device)
+        if is_own.all():
+            return is_own
+        grey, mask = self._shop.cache.get(anchor.frame, self._crop).grey, anchor.low_res
+        shown = Moved(mask, grey, carried=carried_from(grey, mask))  # as if it were the last mask and nothing moved
+        clues = Clues(grey, step=self._shop.cache.step(self._crop), anchor_image=grey, anchor_logits=mask)
+        is_sure = steps.certainty(self._shop.network.glance(clues.with_moved(shown))) >= FAMILIAR
+        return is_own | (anchor.object_score[:, 0] <= 0) | is_sure
 
     def _apply_corrections(
         self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded
@@ -278,21 +292,8 @@ class Sweep:
     def _encode_anchor(self, group: Group, index: int) -> Entry:
         """Encode a seeded or locked frame under the present crop."""
         seen = self._shop.cache.get(index, self._crop)
-        anchors = [self._shop.anchor(object_id, index) for object_id in group.object_ids]
-        parts = join([self._decode_anchor(one, seen) for one in anchors])
-        entry = self._remember(seen, parts, is_prompted=True, is_anchor=True)
-        if self._shop.network.model.refiner is not None:
-            is_own = torch.tensor([one.decoded is not None for one in anchors], device=seen.grey.device)
-            entry.is_familiar = is_own if is_own.all() else is_own | self._is_familiar(seen, entry)
-        return entry
-
-    def _is_familiar(self, seen: Frame, entry: Entry) -> torch.Tensor:
-        """Whether the refiner stands by the masks of an anchor (B,) when it is shown them as the last ones."""
-        grey, logits = seen.grey, entry.low_res
-        carried, step = carried_from(grey, logits), self._shop.cache.step(self._crop)
-        clues = Clues(grey, logits, grey, carried=carried, step=step, anchor_image=grey, anchor_logits=logits)
-        is_absent = entry.object_score[:, 0] <= 0
-        return is_absent | (steps.certainty(self._shop.network.glance(clues)) >= FAMILIAR)
+        parts = [self._decode_anchor(self._shop.anchor(object_id, index), seen) for object_id in group.object_ids]
+        return self._remember(seen, join(parts), is_prompted=True, is_anchor=True)
 
     def _decode_anchor(self, prompted: Prompted, seen: Frame) -> steps.Decoded:
         """Bring the answer to a prompt, or a given mask, under the present crop."""
