@@ -123,14 +123,21 @@ class Dressed:
         self._object.setProperty(name, type(before)(value) if isinstance(before, bool | int) else value)
 
     def connect(self, signature, slot):
-        meta = self._object.metaObject()
         known = getattr(self._object, "SIGNALS", ())
-        if signature not in known and meta.indexOfSignal(meta.normalizedSignature(signature).data().decode()) < 0:
+        if signature not in known and not self._has_signal(signature):
             PROBLEMS.append(f"{type(self._object).__name__} has no signal {signature}")
             return False
         takes = signature.count(",") + 1 if not signature.endswith("()") else 0
         getattr(self._object, signature.partition("(")[0]).connect(_guard(slot, takes))
         return True
+
+    def _has_signal(self, signature):
+        try:
+            meta = self._object.metaObject()
+            return meta.indexOfSignal(meta.normalizedSignature(signature).data().decode()) >= 0
+        except RuntimeError:  # PySide6 now and then hands out the meta-object of a deleted one, but once only
+            meta = self._object.metaObject()
+            return meta.indexOfSignal(meta.normalizedSignature(signature).data().decode()) >= 0
 
     def disconnect(self, signature):
         getattr(self._object, signature.partition("(")[0]).disconnect()

@@ -219,13 +219,13 @@ def test_a_model_file_that_is_gone_costs_the_real_worker_nothing(engine_worker, 
 
 
 def test_adapters_of_a_file_answer_as_in_the_engine_and_a_bad_file_costs_nothing(
-    engine, engine_worker, model_file, adapter_file, frames, prompts
+    engine, engine_worker, model_file, adapter_file, frames
 ):
     from DDSAM2SlicerLib.engine.predictor import load_predictor as load_engine
 
     def scores(opener):
-        session = opener.open(frames)
-        session.set_prompts(prompts)
+        session = opener.open(frames)  # a box: masks that random weights would not draw are followed without them
+        session.set_prompts(PromptSet.empty().with_box(1, SEED_FRAME, Box(10, 10, 30, 30)))
         return [score.iou for result in session.propagate() for score in result.scores]
 
     plain, adapted = scores(engine), scores(load_engine(model_file, "cpu", adapters=adapter_file))
