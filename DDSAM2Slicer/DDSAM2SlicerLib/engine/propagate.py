@@ -29,7 +29,7 @@ LEAST_USUAL = 0.8
 INERTIA = 0.3
 """Weight of the earlier frames in the mean certainty: one bad frame among good ones is shown, one lucky one is not."""
 FAMILIAR = 0.85
-"""A refiner that is less sure of a given mask, shown as the last one, does not know such objects."""
+"""A refiner that expects less IoU of a given mask, shown it as the last one, does not know such objects."""
 ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
 
 

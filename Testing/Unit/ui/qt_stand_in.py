@@ -132,12 +132,14 @@ class Dressed:
         return True
 
     def _has_signal(self, signature):
+        def ask():
+            meta = self._object.metaObject()
+            return meta.indexOfSignal(meta.normalizedSignature(signature).data().decode()) >= 0
+
         try:
-            meta = self._object.metaObject()
-            return meta.indexOfSignal(meta.normalizedSignature(signature).data().decode()) >= 0
+            return ask()
         except RuntimeError:  # PySide6 now and then hands out the meta-object of a deleted one, but once only
-            meta = self._object.metaObject()
-            return meta.indexOfSignal(meta.normalizedSignature(signature).data().decode()) >= 0
+            return ask()
 
     def disconnect(self, signature):
         getattr(self._object, signature.partition("(")[0]).disconnect()
