@@ -25,9 +25,10 @@ class Entry:
     low_res: torch.Tensor  # (B, 1, h, w) mask logits, fp32
     object_score: torch.Tensor  # (B, 1) logits
     iou: torch.Tensor  # (B,)
-    pointer: torch.Tensor  # (B, C)
-    tokens: torch.Tensor  # (B, h*w, Cm), storage format
-    summary: torch.Tensor  # (D,) coarse image embedding of the frame, unit length
+    # what the network knows of it; None where the refiner followed alone
+    pointer: torch.Tensor | None = None  # (B, C)
+    tokens: torch.Tensor | None = None  # (B, h*w, Cm), storage format
+    summary: torch.Tensor | None = None  # (D,) coarse image embedding of the frame, unit length
     trend: torch.Tensor | None = None  # (B, 1, h, w) how the mask differed from the moved one before it
     carried: torch.Tensor | None = None  # (B, 3, h, w) from the last given or corrected mask; None: from this
     is_conditioning: bool = False
@@ -71,9 +72,10 @@ class MemoryBank:
     def add(self, entry: Entry) -> None:
         """Store a tracked frame and forget what no later frame can read."""
         self.recent[entry.frame] = entry
-        self.pointers[entry.frame] = entry.pointer
-        if self.rule == "diverse":
-            self._note_diverse(entry)
+        if entry.tokens is not None:
+            self.pointers[entry.frame] = entry.pointer
+            if self.rule == "diverse":
+                self._note_diverse(entry)
         keep = {frame for state in self.long_term for frame in (*state.candidates, *state.chosen)}
         reach = (self.num_maskmem - 1) * (memory_rules.CONFIDENT_WINDOW if self.rule == "confident" else 1)
         for frame in [frame for frame in self.recent if abs(entry.frame - frame) >= reach and frame not in keep]:
@@ -89,8 +91,8 @@ class MemoryBank:
         }
 
     def entries(self) -> list[Entry]:
-        """All memories, conditioning ones first."""
-        return [*self.conditioning.values(), *self.recent.values()]
+        """All memories that the network can read: conditioning ones, then tracked ones as they were visited."""
+        return [one for one in (*self.conditioning.values(), *self.recent.values()) if one.tokens is not None]
 
     def replace_recent(self, convert: Callable[[Entry], Entry]) -> None:
         """Exchange every tracked memory, for example when the crop has moved; conditioning ones are to be rebuilt."""
@@ -108,7 +110,7 @@ class MemoryBank:
 
     def select_spatial(self, frame: int, summary: torch.Tensor) -> list[Selection]:
         """Apply the memory rule to every object; objects with equal outcome share one selection."""
-        entries = [*self.conditioning.values(), *sorted(self.recent.values(), key=lambda one: -abs(one.frame - frame))]
+        entries = self.entries()
         places: dict[tuple[int, ...], list[int]] = {}
         if self.rule == "recent":
             places[self._usual(entries, frame)] = list(range(self.num_objects))

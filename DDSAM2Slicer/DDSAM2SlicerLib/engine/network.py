@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 
@@ -29,14 +30,19 @@ STORED_DTYPE = torch.bfloat16
 """Memories are stored in this format whatever the network computes in, as sam2's predictor does."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Frame:
     """One frame as the network sees it."""
 
     index: int
     crop: Crop
     grey: torch.Tensor  # (1, 1, R, R), see ``steps.to_grey``
-    features: steps.Features
+    encode: Callable[[], steps.Features]
+
+    @cached_property
+    def features(self) -> steps.Features:
+        """What the encoder makes of it, once asked for."""
+        return self.encode()
 
 
 class Network:
@@ -51,6 +57,7 @@ class Network:
             self.model = _convert(model) if self.is_bf16 else model
             self.encoder = FrameEncoder(self.model)
         self.prior = model.mask_prior if settings.mask_prior else None
+        self.is_fast = settings.fast and self.prior is not None and model.refiner is not None
         # the refiner's convolutions gain from 16 bits at any size
         self._refines_in_bf16 = self.is_bf16 or (settings.precision == "auto" and has_bf16_unit(device))
         self._half = torch.get_num_threads() // 2
@@ -111,7 +118,7 @@ class Network:
 
 
 class FrameCache:
-    """Encodes and registers frames of one stack, on demand or ahead of it, and keeps the latest few."""
+    """Makes, encodes and registers frames of one stack, on demand or ahead of it, and keeps the latest few."""
 
     def __init__(self, network: Network, source: FrameSource) -> None:
         """Keep the stack; no frame is read yet."""
@@ -122,7 +129,7 @@ class FrameCache:
         self._motions: OrderedDict[tuple[int, int, Crop], Motion] = OrderedDict()
 
     def get(self, index: int, crop: Crop) -> Frame:
-        """Return a frame under a crop, encoded if it is not at hand."""
+        """Return a frame under a crop, made if it is not at hand."""
         key = (index, crop)
         if key in self._ahead:
             previous, ahead = self._ahead.pop(key)
@@ -130,7 +137,7 @@ class FrameCache:
             _keep(self._frames, key, frame)
             _keep(self._motions, (previous, *key), motion)
         if key not in self._frames:
-            _keep(self._frames, key, self._encode(index, crop, self.look(index, crop)))
+            _keep(self._frames, key, self._make(index, crop, self.look(index, crop)))
         self._frames.move_to_end(key)
         return self._frames[key]
 
@@ -143,16 +150,17 @@ class FrameCache:
         return self._motions[key]
 
     def prepare(self, index: int, previous: int, crop: Crop) -> None:
-        """Let the helper, if there is one, encode a frame and find the motion from ``previous`` to it."""
+        """Let the helper, if there is one, make a frame ready and find the motion from ``previous`` to it."""
         key = (index, crop)
         if self._network.helper is None or key in self._frames or key in self._ahead:
             return
         image, before = self.look(index, crop), self.get(previous, crop).grey
 
         def work() -> tuple[Frame, Motion | None]:
-            prior = self._network.prior
+            prior, frame = self._network.prior, self._make(index, crop, image)
             with self._network.computing():
-                frame = self._encode(index, crop, image)
+                if not self._network.is_fast:
+                    frame.features = frame.encode()
                 return frame, None if prior is None else prior.register(before, frame.grey, self.step(crop))
 
         _keep(self._ahead, key, (previous, self._network.helper.submit(work)))
@@ -172,9 +180,9 @@ class FrameCache:
         for kept in (self._frames, self._ahead, self._motions):
             kept.clear()
 
-    def _encode(self, index: int, crop: Crop, image: torch.Tensor) -> Frame:
-        """Run the encoder over an image (1, 3, S, S)."""
-        return Frame(index, crop, steps.to_grey(image), self._network.encoder.encode(image))
+    def _make(self, index: int, crop: Crop, image: torch.Tensor) -> Frame:
+        """Make a frame of an image (1, 3, S, S)."""
+        return Frame(index, crop, steps.to_grey(image), partial(self._network.encoder.encode, image))
 
 
 def _keep(store: OrderedDict, key: tuple, value: object) -> None:

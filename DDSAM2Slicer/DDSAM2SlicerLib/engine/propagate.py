@@ -28,6 +28,8 @@ LEAST_USUAL = 0.8
 """An object's usual certainty is taken to be at least this share of its prompt's: what is absent at once has none."""
 INERTIA = 0.3
 """Weight of the earlier frames in the mean certainty: one bad frame among good ones is shown, one lucky one is not."""
+UNAIDED = 0.84
+"""Share of the wanted certainty that masks need which the refiner drew alone: the network's memory makes it surer."""
 FAMILIAR = 0.85
 """A refiner that expects less IoU of a given mask, shown it as the last one, does not know such objects."""
 ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
@@ -168,31 +170,38 @@ class Sweep:
 
     def _segment(self, group: Group, seen: Frame) -> FrameResult:
         """Segment one frame for one batch and remember it."""
-        shop, bank = self._shop, group.bank
+        bank = group.bank
         bank.select_conditioning(group.anchors, seen.index, lambda anchor: self._encode_anchor(group, anchor))
-        embedding = self._attend(bank, seen)
         moved = self._move_neighbour(bank, seen)
-        prior = None if moved is None else moved.logits
-        decoded = steps.decode(
-            shop.network.model,
-            embedding,
-            seen.features.expand(len(group.object_ids)),
-            mask_logits=prior,
-            prior=prior,
-            multimask=shop.network.uses_multimask(0, is_tracking=True),
-        )
-        if shop.network.model.refiner is not None:
-            clues = self._gather_clues(bank, seen)
-            decoded = shop.network.refine(decoded, clues if moved is None else clues.with_moved(moved))
-            if moved is not None:
-                decoded = self._follow_strange(group, seen, decoded, moved)
-        decoded, corrected = self._apply_corrections(group, seen, embedding, decoded)
+        decoded, corrected = self._apply_corrections(group, seen, self._follow(group, seen, moved))
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             entry = self._remember(seen, decoded, is_prompted=bool(corrected))
             if moved is not None and not corrected:  # a click's change is no trend
                 entry.trend, entry.carried = trend_of(entry.low_res, moved.logits), moved.carried
             bank.add(entry)
         return self._report(group, seen, decoded, corrected)
+
+    def _follow(self, group: Group, seen: Frame, moved: Moved | None) -> steps.Decoded:
+        """Find the objects by the network's memory and the refiner, in fast mode by the refiner alone."""
+        network = self._shop.network
+        if moved is not None and network.is_fast:
+            logits = network.glance(self._gather_clues(group.bank, seen).with_moved(moved))
+            return self._follow_strange(group, seen, steps.draw(network.model, logits), moved)
+        prior = None if moved is None else moved.logits
+        decoded = steps.decode(
+            network.model,
+            self._attend(group.bank, seen),
+            seen.features.expand(len(group.object_ids)),
+            mask_logits=prior,
+            prior=prior,
+            multimask=network.uses_multimask(0, is_tracking=True),
+        )
+        if network.model.refiner is None:
+            return decoded
+        clues = self._gather_clues(group.bank, seen)
+        if moved is None:
+            return network.refine(decoded, clues)
+        return self._follow_strange(group, seen, network.refine(decoded, clues.with_moved(moved)), moved)
 
     def _attend(self, bank: MemoryBank, seen: Frame) -> torch.Tensor:
         """Condition a frame on the memories that the rule selects for each object: (B, C, h, w)."""
@@ -257,9 +266,7 @@ class Sweep:
         is_sure = steps.certainty(self._shop.network.glance(clues.with_moved(shown))) >= FAMILIAR
         return is_own | (anchor.object_score[:, 0] <= 0) | is_sure
 
-    def _apply_corrections(
-        self, group: Group, seen: Frame, embedding: torch.Tensor, decoded: steps.Decoded
-    ) -> tuple[steps.Decoded, list[int]]:
+    def _apply_corrections(self, group: Group, seen: Frame, decoded: steps.Decoded) -> tuple[steps.Decoded, list[int]]:
         """Refine tracked masks with the clicks of their frame; returns also which objects had any."""
         corrected = []
         for row, object_id in enumerate(group.object_ids):
@@ -268,26 +275,28 @@ class Sweep:
                 one = slice(row, row + 1)
                 clues = self._gather_clues(group.bank, seen)
                 clues = replace(clues, anchor_logits=clues.anchor_logits[one])
-                context = Context(embedding[one], decoded.low_res[one], clues)
+                context = Context(self._attend(group.bank, seen)[one], decoded.low_res[one], clues)
                 decoded = put_row(decoded, row, self._shop.prompter.correct(seen, prompt, context))
                 corrected.append(object_id)
         return decoded, corrected
 
     def _remember(self, seen: Frame, decoded: steps.Decoded, is_prompted: bool, is_anchor: bool = False) -> Entry:
-        """Encode a frame with its masks."""
-        network = self._shop.network
-        tokens = network.remember(seen.features, decoded.high_res, decoded.object_score, decoded.pointer, is_prompted)
-        return Entry(
+        """Encode a frame with its masks, if the network had a part in them."""
+        entry = Entry(
             frame=seen.index,
             crop=seen.crop,
             low_res=decoded.low_res.float(),
             object_score=decoded.object_score.float(),
             iou=decoded.iou.float(),
-            pointer=decoded.pointer.float(),
-            tokens=tokens,
-            summary=summarise(seen.features.embedding),
             is_conditioning=is_anchor,
         )
+        if decoded.pointer is not None:
+            entry.pointer = decoded.pointer.float()
+            entry.tokens = self._shop.network.remember(
+                seen.features, decoded.high_res, decoded.object_score, decoded.pointer, is_prompted
+            )
+            entry.summary = summarise(seen.features.embedding)
+        return entry
 
     def _encode_anchor(self, group: Group, index: int) -> Entry:
         """Encode a seeded or locked frame under the present crop."""
@@ -310,10 +319,11 @@ class Sweep:
 
     def _encode_again(self, entry: Entry) -> Entry:
         """Encode a tracked frame again under the present crop; its pointers stay."""
-        network = self._shop.network
-        seen = self._shop.cache.get(entry.frame, self._crop)
+        network, tokens = self._shop.network, None
         high_res = entry.crop.transfer(entry.low_res, self._crop, network.size)
-        tokens = network.remember(seen.features, high_res, entry.object_score, entry.pointer, is_prompted=False)
+        if entry.tokens is not None:
+            features = self._shop.cache.get(entry.frame, self._crop).features
+            tokens = network.remember(features, high_res, entry.object_score, entry.pointer, is_prompted=False)
         carried = None if entry.carried is None else entry.crop.transfer(entry.carried, self._crop, network.mask_side)
         return replace(
             entry,
@@ -331,7 +341,7 @@ class Sweep:
         followed = dict(zip(group.object_ids, masks, strict=True))
         if self._shop.network.model.refiner is not None:
             starts = group.bank.nearest_conditioning(seen.index).iou.tolist()
-            share = self._shop.settings.min_certainty
+            share = self._shop.settings.min_certainty * (UNAIDED if self._shop.network.is_fast else 1)
             is_shown = [
                 object_id in corrected or group.note_certainty(object_id, certainty, start, share)
                 for object_id, certainty, start in zip(group.object_ids, decoded.iou.tolist(), starts, strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 
 from ..model import steps
@@ -10,7 +12,7 @@ from ..model import steps
 def join(parts: list[steps.Decoded]) -> steps.Decoded:
     """Batch the answers of single objects; what was only on offer is not kept."""
     names = ("low_res", "high_res", "iou", "object_score", "pointer")
-    joined = {name: torch.cat([getattr(part, name).float() for part in parts]) for name in names}
+    joined = {name: _join_values([getattr(part, name) for part in parts]) for name in names}
     return steps.Decoded(**joined, candidates=joined["low_res"], candidate_ious=joined["iou"][:, None])
 
 
@@ -23,5 +25,10 @@ def _rows(decoded: steps.Decoded, start: int, stop: int) -> list[steps.Decoded]:
     """Some rows of a batch, as a list of no or one smaller batch."""
     if start >= stop:
         return []
-    names = ("low_res", "high_res", "iou", "object_score", "pointer", "candidates", "candidate_ious")
-    return [steps.Decoded(**{name: getattr(decoded, name)[start:stop] for name in names})]
+    values = {declared.name: getattr(decoded, declared.name) for declared in fields(decoded)}
+    return [steps.Decoded(**{name: one if one is None else one[start:stop] for name, one in values.items()})]
+
+
+def _join_values(values: list[torch.Tensor | None]) -> torch.Tensor | None:
+    """Batch one kind of value; None if one of the objects has none."""
+    return None if any(one is None for one in values) else torch.cat([one.float() for one in values])

@@ -59,7 +59,7 @@ class Decoded:
     high_res: torch.Tensor  # (B, 1, S, S) the same, bilinearly enlarged
     iou: torch.Tensor  # (B,) predicted IoU of the chosen mask
     object_score: torch.Tensor  # (B, 1) logit, above 0 = the object is in the frame
-    pointer: torch.Tensor  # (B, C)
+    pointer: torch.Tensor | None  # (B, C); None if the network had no part in it
     candidates: torch.Tensor  # (B, M, 4h, 4w) all masks that the decoder had on offer
     candidate_ious: torch.Tensor  # (B, M)
 
@@ -244,12 +244,17 @@ def refine(model: SAM2Base, decoded: Decoded, clues: Clues) -> Decoded:
 
 def redraw(model: SAM2Base, decoded: Decoded, logits: torch.Tensor) -> Decoded:
     """Put other mask logits (B, 1, h, w) in the place of the decoder's; scores follow from them."""
-    object_score = logits.amax(dim=(2, 3))
-    pointer = _pointer_or_none(model, decoded.pointer, (object_score > 0).to(decoded.pointer.dtype))
+    drawn, pointer = draw(model, logits), decoded.pointer
+    if pointer is not None:
+        pointer = _pointer_or_none(model, pointer, (drawn.object_score > 0).to(pointer.dtype))
+    return replace(drawn, pointer=pointer, candidates=decoded.candidates, candidate_ious=decoded.candidate_ious)
+
+
+def draw(model: SAM2Base, logits: torch.Tensor) -> Decoded:
+    """Take mask logits (B, 1, h, w) that the refiner drew alone as an answer; scores follow from them."""
+    iou = certainty(logits)
     high_res = resize(logits, model.image_size)
-    return replace(
-        decoded, low_res=logits, high_res=high_res, iou=certainty(logits), object_score=object_score, pointer=pointer
-    )
+    return Decoded(logits, high_res, iou, logits.amax(dim=(2, 3)), None, candidates=logits, candidate_ious=iou[:, None])
 
 
 def certainty(logits: torch.Tensor) -> torch.Tensor:

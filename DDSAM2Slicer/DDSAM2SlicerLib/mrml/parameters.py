@@ -61,6 +61,7 @@ class DDSAM2SlicerParameterNode:
     memoryRule: Annotated[str, Choice(ACCEPTED["memoryRule"]), Default(DEFAULTS.memory_rule)]
     stopAfterEmpty: Annotated[int, WithinRange(0, LARGEST["stopAfterEmpty"])] = DEFAULTS.stop_after_empty
     maskPrior: bool = DEFAULTS.mask_prior
+    fast: bool = DEFAULTS.fast
     nonOverlap: bool = DEFAULTS.non_overlap
     fillHolesPx: Annotated[int, WithinRange(0, LARGEST["fillHolesPx"])] = DEFAULTS.fill_holes_px
     keepLargest: bool = DEFAULTS.keep_largest

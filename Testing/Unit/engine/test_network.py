@@ -46,8 +46,9 @@ def test_a_frame_prepared_beside_other_work_is_the_same(sharing):
     with sharing.computing(), sharing.sharing_cores():
         ahead.prepare(1, 0, window)
         found, wanted = ahead.get(1, window), plain.get(1, window)
+        embeddings = found.features.embedding, wanted.features.embedding
         flows = ahead.motion(0, 1, window).flow, plain.motion(0, 1, window).flow
-    assert torch.allclose(found.features.embedding, wanted.features.embedding, atol=1e-5)
+    assert torch.allclose(*embeddings, atol=1e-5)
     assert torch.allclose(*flows, atol=1e-5)
 
 

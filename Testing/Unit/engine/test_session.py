@@ -298,6 +298,57 @@ def test_a_mask_that_is_not_sure_enough_is_not_shown_but_followed_on(a_model, a_
     assert scores[0] == scores[1]
 
 
+def test_in_fast_mode_the_network_sees_prompted_and_corrected_frames_only(a_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+    seen = []
+    encode = network.FrameEncoder.encode
+    monkeypatch.setattr(network.FrameEncoder, "encode", lambda self, image: seen.append(image) or encode(self, image))
+    session = open_session(a_model, frames, mask_prior=True, fast=True)
+    prompts = with_masks(masks, (1, 0), (2, 0))
+    session.set_prompts(prompts)
+    found = collect(session.propagate())
+    assert len(seen) == 1
+    session.set_prompts(prompts.with_point(1, 7, Point(20, 20, positive=False)))
+    corrected = collect(session.propagate())
+    assert len(seen) == 2
+    assert found.keys() == corrected.keys()
+    assert not corrected[1, 7][20, 20]
+    assert all((found[2, frame] == corrected[2, frame]).all() for frame in range(12))
+    assert all(dice(found[one, 3], masks[3, one - 1]) > 0.5 for one in (1, 2))
+
+
+def test_in_fast_mode_clicks_of_one_object_on_its_way_leave_the_other_alone(a_model, a_scene):
+    frames, masks = a_scene
+    prompts = with_masks(masks, (1, 0), (2, 0))
+    alone, clicked = (open_session(a_model, frames, mask_prior=True, fast=True) for _ in range(2))
+    alone.set_prompts(prompts)
+    clicked.set_prompts(prompts.with_point(1, 5, Point(20, 20, positive=False)))
+    found, corrected = collect(alone.propagate()), collect(clicked.propagate())
+    assert not corrected[1, 5][20, 20]
+    assert all((found[2, frame] == corrected[2, frame]).all() for frame in range(12))
+
+
+def test_in_fast_mode_a_small_object_is_followed_by_the_window_too(a_model):
+    (frame,), (mask,) = draw_frames(1, 256)
+    frames, masks = (np.stack([np.roll(one, 5 * step, axis=-1) for step in range(10)]) for one in (frame, mask))
+    session = open_session(a_model, frames, zoom=True, min_crop_px=32, mask_prior=True, fast=True)
+    session.set_prompts(with_masks(masks, (3, 0)))
+    results = list(session.propagate())
+    assert len({result.crop for result in results[1:]}) > 1
+    assert dice(results[-1].masks[0], masks[-1, 2]) > 0.5
+
+
+def test_a_model_that_cannot_refine_has_no_fast_mode(a_scene):
+    frames, masks = a_scene
+    model = build_lively_model(replace(ARCHITECTURES["hiera_nano"].with_image_size(SIZE), refiner=False))
+    answers = []
+    for fast in (False, True):
+        session = open_session(model, frames, mask_prior=True, fast=fast)
+        session.set_prompts(with_masks(masks, (1, 0)))
+        answers.append(collect(session.propagate()))
+    assert all((answers[0][key] == answers[1][key]).all() for key in answers[0])
+
+
 def test_masks_that_the_refiner_would_not_draw_go_where_the_image_goes(a_blind_model, a_scene, monkeypatch):
     frames, masks = a_scene
 

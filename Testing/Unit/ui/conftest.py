@@ -64,7 +64,7 @@ def make_memory():
         choices = {"axis": "view", "direction": "both", "overwrite": "none"}
         limits = {"limitRange": False, "firstFrame": 0, "lastFrame": 0}
         model = {"model": "nano", "device": "auto", "adapterFile": "", "workerCommand": ""}
-        switches = {"zoom": True, "maskPrior": True, "nonOverlap": False, "keepLargest": False}
+        switches = {"zoom": True, "maskPrior": True, "fast": False, "nonOverlap": False, "keepLargest": False}
         numbers = {"memoryRule": "recent", "precision": "auto", "stopAfterEmpty": 3, "fillHolesPx": 0}
         return SimpleNamespace(**{**nodes, **choices, **limits, **model, **switches, **numbers, **changes})
 
