@@ -15,6 +15,7 @@ from .. import __version__
 from ..core.errors import DDSAM2Error
 from ..weights.catalog import DEFAULT_MODEL
 from . import console
+from .settings import add_settings, read_settings
 
 WRONG_USE = 2
 """Exit code for input that cannot be used; the same as for options that cannot be."""
@@ -84,6 +85,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     engine.add_argument("--adapters", default="", metavar="FILE", help="adapters for the model, from fine-tuning")
     engine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: %(default)s)")
+    add_settings(engine)
     parser = argparse.ArgumentParser(prog="ddsam2", description="Propagate segmentations with DD-SAM2.")
     parser.add_argument("--version", action="version", version=f"ddsam2slicer {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -155,7 +157,7 @@ def _loader(options: argparse.Namespace) -> Any:
     """What loads the chosen model when it is needed."""
     from .loading import PredictorLoader
 
-    return PredictorLoader(options.model, options.device, options.adapters)
+    return PredictorLoader(options.model, options.device, options.adapters, read_settings(options))
 
 
 def _propagate(options: argparse.Namespace) -> int:

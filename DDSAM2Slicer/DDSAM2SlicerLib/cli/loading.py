@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,18 @@ if TYPE_CHECKING:
 class PredictorLoader:
     """Loads a predictor when called; can be sent to another process."""
 
-    def __init__(self, model: str, device: str = "auto", adapters: str | Path = "") -> None:
+    def __init__(
+        self,
+        model: str,
+        device: str = "auto",
+        adapters: str | Path = "",
+        settings: EngineSettings = EngineSettings(),  # noqa: B008 - it is frozen
+    ) -> None:
         """Remember what to load."""
-        self.model, self.device, self.adapters = model, device, adapters
+        self.model, self.device, self.adapters, self.settings = model, device, adapters, settings
 
     def __call__(self, threads: int = 0) -> Predictor:
-        """Load it, to use that many threads (0: free choice).
+        """Load it, to use that many threads (0: as the settings say).
 
         Raises:
             WeightsError: If model or adapters are unknown, missing, damaged or not safe to read, or do not fit.
@@ -27,4 +34,5 @@ class PredictorLoader:
         """
         from ..engine.predictor import load_predictor
 
-        return load_predictor(self.model, self.device, EngineSettings(threads=threads), adapters=self.adapters)
+        settings = replace(self.settings, threads=threads or self.settings.threads)
+        return load_predictor(self.model, self.device, settings, adapters=self.adapters)

@@ -5,6 +5,7 @@ import pytest
 
 from DDSAM2SlicerLib.cli import __main__ as command
 from DDSAM2SlicerLib.cli import loading
+from DDSAM2SlicerLib.core.settings import EngineSettings
 
 BOX = ("--box", "1", "4", "2", "3", "7", "5")
 
@@ -27,11 +28,13 @@ def a_file(a_volume, write_itk):
     return write_itk("ct.nrrd", *a_volume)
 
 
-def test_model_device_and_adapters_reach_the_loader(run, a_file, a_predictor, monkeypatch):
+def test_model_device_adapters_and_settings_reach_the_loader(run, a_file, a_predictor, monkeypatch):
     asked = []
     monkeypatch.setattr(loading, "PredictorLoader", lambda *choice: asked.append(choice) or a_predictor)
     run(a_file, *BOX, "--axis", "k", "--model", "m.pt", "--device", "cpu", "--adapters", "a.safetensors")
-    assert asked == [("m.pt", "cpu", "a.safetensors")]
+    run(a_file, *BOX, "--fast", "--no-zoom", "--memory-rule", "diverse", "--min-certainty", "0.5", "--threads", "3")
+    chosen = EngineSettings(fast=True, zoom=False, memory_rule="diverse", min_certainty=0.5, threads=3)
+    assert asked == [("m.pt", "cpu", "a.safetensors", EngineSettings()), ("nano", "auto", "", chosen)]
 
 
 def test_adapters_that_do_not_exist_are_one_sentence(a_file, tmp_path, capsys):
@@ -52,6 +55,7 @@ def test_good_input_exits_0_without_a_complaint(run, a_file, tmp_path):
     ("options", "sentence"),
     [
         ((), "There is no prompt. Give --seed-mask, --box, --point or --prompts."),
+        ((*BOX, "--zoom-margin", "7"), "Setting 'zoom_margin' is 7.0; it must be from 0.05 to 1.0."),
         (("--box", "1", "40", "2", "3", "7", "5"), "frame 40: the stack has frames 0 to 8 only"),
         (("--box", "1", "4", "2", "3", "70", "5"), "Object 1, frame 4"),
         (("--point", "1", "4", "-3", "5", "+"), "Object 1, frame 4"),
