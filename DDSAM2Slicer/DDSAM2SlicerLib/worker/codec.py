@@ -54,6 +54,10 @@ def encode_message(message: Message) -> list[bytes | memoryview]:
     return [prefix + header, *(array.reshape(-1).view(np.uint8).data for array in arrays.values() if array.size)]
 
 
+class BrokenOffError(WorkerError):
+    """A pipe that ended in the middle of a message."""
+
+
 def read_message(stream: ByteStream) -> Message | None:
     """Read one message; None if the pipe ended before it began.
 
@@ -93,9 +97,9 @@ def _read_exactly(stream: ByteStream, size: int, may_end: bool = False) -> memor
                 return rest[:0]
             if may_end:
                 msg = f"The pipe ended after {bytes(buffer[: size - len(rest)])!r}, which is not a message."
-            else:
-                msg = f"The pipe ended in the middle of a message ({size - len(rest)} of {size} bytes had arrived)."
-            raise WorkerError(msg)
+                raise WorkerError(msg)
+            msg = f"The pipe ended in the middle of a message ({size - len(rest)} of {size} bytes had arrived)."
+            raise BrokenOffError(msg)
         rest = rest[count:]
     return buffer
 

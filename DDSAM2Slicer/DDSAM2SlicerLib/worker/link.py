@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import DDSAM2Error, WorkerError
-from .codec import read_message, write_message
+from .codec import BrokenOffError, read_message, write_message
 from .contents import chunks_of, pack_error
 from .process import WorkerProcess
 from .protocol import Message
@@ -99,9 +99,9 @@ class Link:
         try:
             while (message := read_message(self.process.stdout)) is not None:
                 self.inbox.put(("message", message))
+        except (OSError, ValueError, BrokenOffError):
+            pass  # how the process ended tells more
         except WorkerError as caught:
             error = caught
-        except (OSError, ValueError):
-            pass
         self.process.stop(END_GRACE_S if error is None else 0.0)
         self.inbox.put(("lost", error))
