@@ -262,12 +262,13 @@ def test_a_request_the_worker_does_not_know_fails_alone(client, frames, prompts)
 def test_a_ping_is_answered_while_the_engine_computes(client, frames, prompts):
     session = open_session(client, frames, prompts, "fake?delay_s=2")
     session.start_preview(SEED_FRAME)
-    start_s = time.monotonic()
     client._link.send(Message("ping", 77))
     seen = []
-    while not any(item[0] == "message" and item[1].request == 77 for item in seen):
-        seen.append(client._link.inbox.get(timeout=2))
-    assert time.monotonic() - start_s < 1.0
+    while not any(message.request == 77 for message in seen):
+        kind, message = client._link.inbox.get(timeout=10)
+        assert kind == "message"
+        seen.append(message)
+    assert "result" not in {message.kind for message in seen}
 
 
 def test_closing_ends_open_requests_as_cancelled(client, frames, prompts):
