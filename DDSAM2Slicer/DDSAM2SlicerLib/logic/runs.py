@@ -155,17 +155,10 @@ class Line:
         locked = {one: set(own) for one, own in self.locked.items() if one in self.seeds}
         changed = None
         if missing != wanted:
-            gaps = _gaps(missing)
-            borders = {
-                (one, frame)
-                for one, first, last in gaps
-                for frame in (first - 1, last + 1)
-                if (one, frame) in self.done and (one, frame) not in missing | self._prompted()
-            }
-            for one, frame in borders:
+            neighbours = {(one, frame + step) for one, frame in missing for step in (-1, 1)}
+            for one, frame in (neighbours & self.done) - missing - self._prompted():
                 locked.setdefault(one, set()).add(frame)
-            reached = {key for key in self.pending if key[0] in self.seeds}
-            changed = sorted(reached | {(one, first) for one, first, _ in gaps} | (missing & self._prompted()))
+            changed = sorted(missing | {key for key in self.pending if key[0] in self.seeds})
         masks = {one: {frame: read_mask(one, frame) for frame in sorted(own)} for one, own in locked.items()}
         arguments = {
             "direction": self.direction,
@@ -245,19 +238,3 @@ def is_beyond(ends: Mapping[int, Ends], object_id: int, frame: int) -> bool:
     """Whether a frame lies before the first or behind the last one of an object."""
     first, last = ends.get(object_id, (None, None))
     return (first is not None and frame < first) or (last is not None and frame > last)
-
-
-def _gaps(missing: frozenset[Key]) -> list[tuple[int, int, int]]:
-    """Runs of consecutive frames as (object, first, last)."""
-    gaps = []
-    for one, frames in sorted(group(missing).items()):
-        first = last = None
-        for frame in sorted(frames):
-            if last is not None and frame == last + 1:
-                last = frame
-                continue
-            if first is not None:
-                gaps.append((one, first, last))
-            first = last = frame
-        gaps.append((one, first, last))
-    return gaps
