@@ -66,10 +66,15 @@ class Curves:
 
     def close(self) -> None:
         """Take the marks out of the scene; table and curves stay, they are the user's."""
-        series = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
-        for node in [*(one for one in series if one.GetTableNode() is self._marks), self._marks]:
-            if self._is_in_scene(node):
-                slicer.mrmlScene.RemoveNode(node)
+        if self._is_in_scene(self._marks):
+            tables.remove_marks(self._marks)
+
+    @classmethod
+    def clean_up(cls, mine: Curves | None) -> None:
+        """Take all marks out of the scene that are not mine: those of a loaded scene do not move."""
+        for marks in tables.find_marks():
+            if mine is None or marks is not mine._marks:
+                tables.remove_marks(marks)
 
     @staticmethod
     def _is_in_scene(node) -> bool:

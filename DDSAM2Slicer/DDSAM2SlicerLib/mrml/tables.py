@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from ..core.errors import InputError
+from .prompt_store import ROLE_ATTRIBUTE
 
 FRAME_COLUMN = "frame"
+MARKS_ROLE = "marks"
 MARK_ROWS = 2
 """A mark is drawn twice at one place: of a curve with a single point VTK complains at every rendering."""
 MARK_SIZE = 15.0
@@ -85,6 +87,7 @@ def create_chart(table, x_title: str, colors: Mapping[str, tuple[float, float, f
     chart.SetTitle(table.GetName())
     chart.SetXAxisTitle(x_title)
     chart.SetYAxisTitle(y_axis)
+    chart.SetLegendVisibility(len(colors) > 1)  # it covers a part of the curves
     for title, color in colors.items():
         read_column(table, title)  # says so if it is missing
         _add_series(chart, table, title, color, title)
@@ -105,6 +108,7 @@ def create_marks(chart, table, names: Sequence[str]):
     titles = [table.GetColumnName(index) for index in range(table.GetNumberOfColumns())]
     columns = {title: [np.nan] * MARK_ROWS for title in titles if title != FRAME_COLUMN}
     marks = create_table(f"{table.GetName()}, frame on display", columns, [0] * MARK_ROWS)
+    marks.SetAttribute(ROLE_ATTRIBUTE, MARKS_ROLE)
     curves = [chart.GetNthPlotSeriesNode(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
     for name, curve in zip(names, curves, strict=True):
         series = _add_series(chart, marks, name, curve.GetColor(), curve.GetYColumnName())
@@ -123,6 +127,19 @@ def place_marks(marks, values: Mapping[str, float]) -> None:
                 column.SetVariantValue(row, value)
             column.Modified()
     marks.GetTable().Modified()
+
+
+def find_marks() -> list:
+    """All tables of marks in the scene; those that came with a file follow no view."""
+    tables = slicer.util.getNodesByClass("vtkMRMLTableNode")
+    return [table for table in tables if table.GetAttribute(ROLE_ATTRIBUTE) == MARKS_ROLE]
+
+
+def remove_marks(marks) -> None:
+    """Take the symbols of such a table, and the table, out of the scene."""
+    series = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
+    for node in [*(one for one in series if one.GetTableNode() is marks), marks]:
+        slicer.mrmlScene.RemoveNode(node)
 
 
 def show_columns(chart, table, titles: Sequence[str], y_axis: str) -> None:

@@ -30,6 +30,7 @@ class MeasurePanel:
         self._ui.measureButton.connect("clicked()", self.measure)
         self._ui.csvButton.connect("clicked()", self._on_csv)
         self._ui.quantityCombo.connect("currentIndexChanged(int)", self._on_quantity)
+        self.recall()
 
     def update(self, state: State) -> None:
         """Draw the state."""
@@ -42,6 +43,10 @@ class MeasurePanel:
         enable(self._ui.quantityCombo, reason, _("What the chart shows."))
         if self._curves is not None and self._curves.show_frame(state.frame):
             self._show_numbers()
+
+    def recall(self) -> None:
+        """A scene was loaded, perhaps with marks of measurements that were made in it."""
+        Curves.clean_up(self._curves)
 
     def measure(self, *_args: object) -> None:
         """Begin to measure."""

@@ -116,7 +116,7 @@ class Panel:
     def recall(self, parameters: Any) -> None:
         """Select what another scene remembers."""
         self.shared.parameters = parameters
-        for panel in (self.inputs, self.model, self.settings, self.propagate):
+        for panel in (self.inputs, self.model, self.settings, self.propagate, self.measure):
             panel.recall()
 
     def enter(self) -> None:

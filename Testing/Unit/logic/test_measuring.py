@@ -214,6 +214,23 @@ def test_a_closed_measurement_leaves_table_and_curves_without_marks(a_beating_cl
     assert curves.chart.GetNumberOfPlotSeriesNodes() == 1
 
 
+def test_marks_that_came_with_a_saved_scene_are_taken_out_and_the_curves_stay(a_beating_clip, make, tmp_path):
+    """Nobody would move them any more; those of the present measurement stay."""
+    loop, _ = a_beating_clip
+    Curves(measure(loop.coordinator)).show_frame(2)
+    make.reload(tmp_path)
+    assert len(slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")) == 2
+    loaded = slicer.util.getNode("DD-SAM2 measurements chart")
+    loop.coordinator.choose_sequence(slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode")[0])
+    loop.coordinator.add_object("another")
+    mine = Curves(measure(loop.coordinator))
+    Curves.clean_up(mine)
+    assert (loaded.GetNumberOfPlotSeriesNodes(), mine.chart.GetNumberOfPlotSeriesNodes()) == (1, 2)
+    Curves.clean_up(None)
+    assert tables.find_marks() == []
+    assert loaded.GetNthPlotSeriesNode(0).GetTableNode().GetNumberOfRows() == len(SIZES)
+
+
 def test_to_follow_a_thousand_rows_costs_nothing_to_speak_of(loop, make):
     browser, _ = make.sequence([np.zeros((1, 8, 8), np.uint8)] * 1000)
     loop.coordinator.choose_sequence(browser)

@@ -63,6 +63,13 @@ def test_marks_move_on_their_own_and_are_hidden_without_a_number(scene):
     np.testing.assert_array_equal(tables.read_column(table, AREA), [1, 2, 3])
 
 
+def test_a_legend_is_shown_only_where_curves_have_to_be_told_apart(scene):
+    table = tables.create_table("heart", {AREA: [1, 2], "wall area [mm2]": [4, 5]}, [0, 1])
+    for titles, is_shown in (([AREA], False), ([AREA, "wall area [mm2]"], True)):
+        chart = tables.create_chart(table, "frame", dict.fromkeys(titles, (1, 0, 0)), "area [mm2]")
+        assert bool(chart.GetLegendVisibility()) is is_shown
+
+
 def test_curves_and_marks_show_another_column_together(scene):
     diameter = "blood diameter [mm]"
     table = tables.create_table("heart", {AREA: [1, 2], diameter: [4, 5]}, [0, 1])
