@@ -49,6 +49,7 @@ class PropagatePanel:
         progress = state.progress
         ui.progressBar.maximum = max(progress.total, 1) if progress else 1
         ui.progressBar.value = progress.done if progress else 0
+        ui.progressBar.textVisible = progress is not None  # "0%" after a run would look as if it had failed
         ui.progressLabel.text = describe(state.phase, progress) if progress else ""
 
     def recall(self) -> None:

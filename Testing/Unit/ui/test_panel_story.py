@@ -131,8 +131,10 @@ def test_a_whole_story_preview_propagate_stop_correct_undo(make_panel, a_volume,
     loop.until(lambda: coordinator.state.progress.done >= 4)
     assert "/ 16" in ui.progressLabel.text
     assert "frames/s" in ui.progressLabel.text
+    assert ui.progressBar.textVisible
     ui.stopButton.click()
     loop.until_idle()
+    assert not ui.progressBar.textVisible
     assert ui.statusLabel.text.startswith("Stopped after")
     done = len(coordinator.notes.results.done)
     assert 4 <= done < 16
