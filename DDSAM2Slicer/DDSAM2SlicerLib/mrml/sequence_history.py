@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import slicer
 
 
@@ -52,15 +54,18 @@ class SequenceHistory:
             now = _copy(self._segmentation(item))
             self._segmentation(item).DeepCopy(remembered)
             self._copies[item] = now
-            show_item(self._browser, self._sequence, item)
+        self._sequence.Modified()
+        show_items(self._browser, self._copies)
         self._is_undone = not self._is_undone
         return True
 
 
-def show_item(browser, sequence, item: int) -> None:
-    """Mark a sequence as changed, and refresh what the browser shows if it is this item."""
-    sequence.Modified()
-    if browser.GetSelectedItemNumber() == item:
+def show_items(browser, items: Container[int]) -> None:
+    """Refresh what the browser shows if it is one of these items.
+
+    That the sequence has changed is to be said once, after the last item: each time Slicer's widgets go through all.
+    """
+    if browser.GetSelectedItemNumber() in items:
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
 
 

@@ -15,7 +15,7 @@ from ..core.geometry import Axis, VolumeGeometry
 from ..core.intensity import IntensityMapping
 from .editing import DEFAULT_RULES, EditRules, LabelmapEditor
 from .segmentations import check_frame_mask, segment_of_object
-from .sequence_history import SequenceHistory, show_item
+from .sequence_history import SequenceHistory, show_items
 from .transforms import local_to_world, share_transform
 from .volumes import displayed_mapping, local_geometry, volume_array
 
@@ -196,7 +196,7 @@ class SequenceWriter:
         for object_id, mask in masks.items():
             editor.replace(self._segment(object_id), pixel_to_ijk, mask)
         editor.show()
-        self._show(item)
+        show_items(self._browser, [item])
 
     def write_volume(self, item: int, masks: Mapping[int, NDArray]) -> None:
         """Replace the segments of one item by whole (K, J, I) masks."""
@@ -204,13 +204,14 @@ class SequenceWriter:
         for object_id, mask in masks.items():
             editor.replace_all(self._segment(object_id), np.asarray(mask))
         editor.show()
-        self._show(item)
+        show_items(self._browser, [item])
 
     def finish(self) -> None:
         """Bring closed surfaces up to date; call it once after the last frame."""
-        for item, editor in self._editors.items():
+        for editor in self._editors.values():
             editor.finish()
-            self._show(item)
+        self._segmentations.Modified()
+        show_items(self._browser, self._editors)
 
     def _segment(self, object_id: int) -> str:
         return segment_of_object(self._segment_ids, object_id)
@@ -231,10 +232,6 @@ class SequenceWriter:
             self._history.remember(item)
         self._editors[item] = LabelmapEditor(node, grid, self._rules, array, display)
         return self._editors[item]
-
-    def _show(self, item: int) -> None:
-        """Refresh the proxy if it shows this item."""
-        show_item(self._browser, self._segmentations, item)
 
 
 def _volumes_of(sequence) -> list:
