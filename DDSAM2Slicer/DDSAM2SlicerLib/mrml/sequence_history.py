@@ -54,17 +54,20 @@ class SequenceHistory:
             now = _copy(self._segmentation(item))
             self._segmentation(item).DeepCopy(remembered)
             self._copies[item] = now
-        self._sequence.Modified()
+        note_change(self._sequence)
         show_items(self._browser, self._copies)
         self._is_undone = not self._is_undone
         return True
 
 
-def show_items(browser, items: Container[int]) -> None:
-    """Refresh what the browser shows if it is one of these items.
+def note_change(sequence) -> None:
+    """Tell Slicer that items were changed; once, after the last, since each time its widgets go through all items."""
+    sequence.StorableModified()  # else it would not offer to save them
+    sequence.Modified()
 
-    That the sequence has changed is to be said once, after the last item: each time Slicer's widgets go through all.
-    """
+
+def show_items(browser, items: Container[int]) -> None:
+    """Refresh what the browser shows if it is one of these items."""
     if browser.GetSelectedItemNumber() in items:
         slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
 

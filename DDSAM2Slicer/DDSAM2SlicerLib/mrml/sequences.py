@@ -15,7 +15,7 @@ from ..core.geometry import Axis, VolumeGeometry
 from ..core.intensity import IntensityMapping
 from .editing import DEFAULT_RULES, EditRules, LabelmapEditor
 from .segmentations import check_frame_mask, segment_of_object
-from .sequence_history import SequenceHistory, show_items
+from .sequence_history import SequenceHistory, note_change, show_items
 from .transforms import local_to_world, share_transform
 from .volumes import displayed_mapping, local_geometry, volume_array
 
@@ -210,7 +210,7 @@ class SequenceWriter:
         """Bring closed surfaces up to date; call it once after the last frame."""
         for editor in self._editors.values():
             editor.finish()
-        self._segmentations.Modified()
+        note_change(self._segmentations)
         show_items(self._browser, self._editors)
 
     def _segment(self, object_id: int) -> str:

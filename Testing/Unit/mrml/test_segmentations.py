@@ -366,6 +366,15 @@ def test_trap_4_a_segmentation_is_nrrd_whatever_its_file_is_called(a_volume, a_s
     assert path.read_bytes()[:4] == b"NRRD", "Slicer now writes NIfTI: the advice to use .seg.nrrd can be dropped"
 
 
+def test_slicer_offers_to_save_what_was_written_since_the_last_save(a_volume, a_segmentation, tmp_path):
+    assert slicer.mrmlScene.WriteToMRB(str(tmp_path / "scene.mrb"), None, None)
+    assert not a_segmentation.GetModifiedSinceRead()
+    writer = SegmentWriter(a_segmentation, a_volume, {1: "first"})
+    writer.write_volume({1: _truth(1)})
+    writer.finish()
+    assert a_segmentation.GetModifiedSinceRead()
+
+
 def test_mrb_reads_back_identical(make, tmp_path):
     transform = make.transform(make.random_matrix(8))
     volume = make.volume(create_ellipsoids(SHAPE).array, create_geometry(SHAPE, seed=6), transform=transform)

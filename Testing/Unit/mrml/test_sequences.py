@@ -1,5 +1,7 @@
 """Volume sequences become frames, and item i of the segmentation sequence is the mask of frame i."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -216,6 +218,23 @@ def test_undo_and_redo_restore_every_item_to_the_bit(a_clip):
     browser.SetSelectedItemNumber(2)
     mask = read_volume_mask(browser.GetProxyNode(output), "blood", browser.GetProxyNode(sequence))
     np.testing.assert_array_equal(mask[0], phantom.labels[2] == 2)
+
+
+def test_slicer_offers_to_save_what_was_written_or_taken_back_since_the_last_save(a_clip, tmp_path):
+    phantom, browser, sequence = a_clip
+    output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
+    save = partial(slicer.mrmlScene.WriteToMRB, str(tmp_path / "scene.mrb"), None, None)
+    assert save()
+    assert not output.GetModifiedSinceRead()
+    history = SequenceHistory(browser, output)
+    writer = sequences.SequenceWriter(browser, sequence, output, OBJECTS, history=history)
+    writer.write_frame(3, sequences.frames_of_sequence(browser), 3, {1: phantom.labels[3] == 1})
+    writer.finish()
+    assert output.GetModifiedSinceRead()
+    assert save()
+    assert not output.GetModifiedSinceRead()
+    assert history.undo()
+    assert output.GetModifiedSinceRead()
 
 
 def test_surfaces_of_items_follow_when_finished(a_series):
