@@ -237,6 +237,24 @@ def test_slicer_offers_to_save_what_was_written_or_taken_back_since_the_last_sav
     assert output.GetModifiedSinceRead()
 
 
+def test_slicers_widgets_hear_of_a_run_once_not_frame_by_frame(a_clip):
+    """Each time they go through all items."""
+    phantom, browser, sequence = a_clip
+    frames = sequences.frames_of_sequence(browser)
+    output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
+    history = SequenceHistory(browser, output)
+    writer = sequences.SequenceWriter(browser, sequence, output, OBJECTS, history=history)
+    told = []
+    output.AddObserver("ModifiedEvent", lambda *_: told.append(1))
+    for time in range(1, frames.num_frames):  # the first one is on display
+        writer.write_frame(time, frames, time, {1: phantom.labels[time] == 1})
+    assert told == []
+    writer.finish()
+    assert told == [1]
+    history.undo()
+    assert told == [1, 1]
+
+
 def test_surfaces_of_items_follow_when_finished(a_series):
     phantom, browser, sequence = a_series
     output = sequences.create_segmentation_sequence(browser, sequence, "result", SEGMENTS)
