@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +12,14 @@ if TYPE_CHECKING:
     from ..engine.predictor import Predictor
 
 
+@dataclass(frozen=True)
 class PredictorLoader:
     """Loads a predictor when called; can be sent to another process."""
 
-    def __init__(
-        self,
-        model: str,
-        device: str = "auto",
-        adapters: str | Path = "",
-        settings: EngineSettings = EngineSettings(),  # noqa: B008 - it is frozen
-    ) -> None:
-        """Remember what to load."""
-        self.model, self.device, self.adapters, self.settings = model, device, adapters, settings
+    model: str
+    device: str
+    adapters: str | Path
+    settings: EngineSettings
 
     def __call__(self, threads: int = 0) -> Predictor:
         """Load it, to use that many threads (0: as the settings say).

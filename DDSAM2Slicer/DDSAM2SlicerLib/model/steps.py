@@ -254,7 +254,15 @@ def draw(model: SAM2Base, logits: torch.Tensor) -> Decoded:
     """Take mask logits (B, 1, h, w) that the refiner drew alone as an answer; scores follow from them."""
     iou = certainty(logits)
     high_res = resize(logits, model.image_size)
-    return Decoded(logits, high_res, iou, logits.amax(dim=(2, 3)), None, candidates=logits, candidate_ious=iou[:, None])
+    return Decoded(
+        low_res=logits,
+        high_res=high_res,
+        iou=iou,
+        object_score=logits.amax(dim=(2, 3)),
+        pointer=None,
+        candidates=logits,
+        candidate_ious=iou[:, None],
+    )
 
 
 def certainty(logits: torch.Tensor) -> torch.Tensor:
