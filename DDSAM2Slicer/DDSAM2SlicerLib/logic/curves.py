@@ -69,8 +69,8 @@ class Curves:
         if self._is_in_scene(self._marks):
             tables.remove_marks(self._marks)
 
-    @classmethod
-    def clean_up(cls, mine: Curves | None) -> None:
+    @staticmethod
+    def clean_up(mine: Curves | None) -> None:
         """Take all marks out of the scene that are not mine: those of a loaded scene do not move."""
         for marks in tables.find_marks():
             if mine is None or marks is not mine._marks:
