@@ -287,9 +287,11 @@ READERS: dict[str, Callable[[Item], Iterator[Pair]]] = {
 
 
 def _on_grid_of(image: sitk.Image, labels: sitk.Image) -> sitk.Image:
-    """Labels on the grid of an image."""
+    """Labels on the grid of a volume; of a file with several label maps the first."""
     import SimpleITK as sitk
 
+    if labels.GetDimension() > image.GetDimension():
+        labels = labels[..., 0]
     if labels.GetSize() == image.GetSize():
         return labels
     return sitk.Resample(labels, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0)

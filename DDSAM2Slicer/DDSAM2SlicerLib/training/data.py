@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from ..core.errors import SettingsError
 from .atlas import find_label_maps
 from .clips import MIN_PROMPT_PX, ClipSettings, make_clips
 from .config import Stage
 from .prompts import Batch, join_clips
 from .variation import vary
 
+LOG = logging.getLogger(__name__)
 SEED_STRIDE = 1_000_003
 """Distance between the seeds of two scenes, so that streams of different recipes do not overlap by accident."""
 NO_END = 2**31
@@ -35,8 +38,12 @@ class Scenes(Dataset):
         self.settings, self.seed, self.stride = settings, seed, stride
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
-        """Frames, masks and steps as in ``Batch`` of the clips of one scene; None if it has none."""
-        clips = make_clips(self.seed + number * self.stride, self.settings)
+        """Frames, masks and steps as in ``Batch`` of the clips of one scene; None if it has none or its file is bad."""
+        try:
+            clips = make_clips(self.seed + number * self.stride, self.settings)
+        except SettingsError as error:  # one file among hundreds ends no run of hours
+            LOG.warning("%s", error)
+            return None
         if not clips:
             return None
         return join_clips(clips, "mask").tensors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -17,6 +19,7 @@ from DDSAM2SlicerLib.training.atlas import (
     nearest_labels,
 )
 from DDSAM2SlicerLib.training.clips import ClipSettings, make_clips
+from DDSAM2SlicerLib.training.data import scene_batches
 from DDSAM2SlicerLib.training.fields import Draws
 from DDSAM2SlicerLib.training.scenes import _add_label_map, _Canvas, grid_of, make_scene
 
@@ -128,3 +131,12 @@ def test_a_folder_without_usable_label_maps_is_refused(tmp_path):
     (tmp_path / "broken.nii").write_bytes(b"no image")
     with pytest.raises(SettingsError, match="cannot be read; take this file out"):
         load_label_map(tmp_path / "broken.nii")
+
+
+def test_one_bad_file_is_named_and_ends_no_training(label_map, caplog):
+    """The scenes of the others, and those without a label map, still come."""
+    (label_map.parent / "broken.nii").write_bytes(b"no image")
+    settings = ClipSettings(num_frames=4, size=64, scene_size=64, label_maps=str(label_map.parent), label_map_share=0.7)
+    batches = islice(scene_batches(settings, seed=3), 6)
+    assert all(len(batch.frames) for batch in batches)
+    assert "broken.nii cannot be read" in caplog.text
