@@ -87,6 +87,15 @@ def test_equal_images_do_not_move():
     assert float(estimate_flow(image, image, TIME).abs().max()) < 1e-6
 
 
+def test_what_appears_in_a_corner_moves_nothing_else():
+    """A bright structure changes the image's mean and spread; grey values elsewhere say that nothing has moved."""
+    before = a_texture()
+    after = before.clone()
+    after[..., :32, :32] = 3.0
+    flow = estimate_flow(after, before, SLICES == 0)
+    assert float(flow[..., 64:, 64:].abs().max() * SIZE) < 0.05
+
+
 @pytest.mark.parametrize(("column", "row"), [(67, 64), (60, 70), (55, 60)])
 def test_the_moved_mask_fits_better_than_the_copied_one(column, row):
     before, mask_before = a_disc(60, 64)
