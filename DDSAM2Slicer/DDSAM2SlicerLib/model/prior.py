@@ -35,6 +35,12 @@ FARTHEST_JUMP = 0.3
 """No jump is longer than this share of the side, along either axis."""
 JUMP_GAIN = 0.9
 """A jump must bring the mean squared difference below this share of what it is without."""
+GAIN_SIZE = 32
+"""Side, in pixels, of the images whose brightness is compared."""
+DARK = 0.1
+"""Darker pixels, in 0..1, are mostly air: they tell nothing about brightness."""
+GAIN_GAIN = 0.9
+"""Another brightness must bring the median difference below this share of what it is without."""
 
 
 class Motion(NamedTuple):
@@ -107,8 +113,8 @@ class MaskPrior(nn.Module):
 def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Tensor) -> torch.Tensor:
     """Register two images with symmetric-force demons, from the best shift of the whole image on.
 
-    Grey values are compared as they are: frames of one stack share their scale, and what differs between their means is
-    what they show.
+    Grey values are compared as they are, but for ``find_gain``: frames of one stack share their scale, and what differs
+    between their means is mostly what they show.
 
     Args:
         fixed: (B, 1, S, S) image whose grid the result lives on.
@@ -118,6 +124,7 @@ def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Ten
     Returns:
         (B, 2, h, w) displacement (x, y) in units of the image side: ``fixed(p)`` looks like ``moving(p + flow)``.
     """
+    moving = moving * find_gain(fixed, moving)
     flow = fixed.new_zeros(fixed.shape[0], 2, FLOW_SIZES[0], FLOW_SIZES[0])
     for size, iterations in zip(FLOW_SIZES, FLOW_ITERATIONS, strict=True):
         is_coarsest = size == FLOW_SIZES[0]
@@ -134,6 +141,29 @@ def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Ten
         if is_coarsest:
             flow = flow * may_jump
     return flow
+
+
+def find_gain(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+    """Find how much brighter one image is than the other as a whole, as slices of MR are that were recorded in turn.
+
+    Args:
+        fixed: (B, 1, S, S) image in 0..1.
+        moving: (B, 1, S, S) image in 0..1.
+
+    Returns:
+        (B, 1, 1, 1) median ratio of ``fixed`` to ``moving``, which what comes and goes hardly changes; one where the
+        images do not clearly agree better with it.
+    """
+    target, source = (_shrink(image, GAIN_SIZE).flatten(1) for image in (fixed, moving))
+    is_dark = (target < DARK) | (source < DARK)
+
+    def median(values: torch.Tensor) -> torch.Tensor:
+        """Median (B, 1) over what is not dark; NaN where all is."""
+        return values.masked_fill(is_dark, torch.nan).nanmedian(dim=1, keepdim=True).values
+
+    gain = median(target / source)
+    is_better = median((target - gain * source).abs()) < GAIN_GAIN * median((target - source).abs())
+    return torch.where(is_better, gain, 1.0)[..., None, None]
 
 
 def find_jump(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from DDSAM2SlicerLib.model.prior import PRIOR_LIMIT, MaskPrior, estimate_flow, find_jump, warp
+from DDSAM2SlicerLib.model.prior import PRIOR_LIMIT, MaskPrior, estimate_flow, find_gain, find_jump, warp
 
 SIZE = 128
 TIME, SLICES = torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 0.03)
@@ -94,6 +94,16 @@ def test_what_appears_in_a_corner_moves_nothing_else():
     after[..., :32, :32] = 3.0
     flow = estimate_flow(after, before, SLICES == 0)
     assert float(flow[..., 64:, 64:].abs().max() * SIZE) < 0.05
+
+
+def test_a_brighter_slice_is_told_from_one_on_which_something_bright_appears():
+    """The first is scaled, and then nothing moves; the second is compared as it is."""
+    before, empty = a_texture().clamp(0.05, 0.8), torch.zeros(1, 1, SIZE, SIZE)
+    other = before.clone()
+    other[..., :48, :48] = 1.0
+    gains = find_gain(torch.cat([1.2 * before, other, empty]), torch.cat([before, before, before]))
+    assert gains.flatten().tolist() == pytest.approx([1.2, 1.0, 1.0], abs=1e-4)
+    assert float(estimate_flow(1.2 * before, before, SLICES == 0).abs().max() * SIZE) < 0.1
 
 
 @pytest.mark.parametrize(("column", "row"), [(67, 64), (60, 70), (55, 60)])
