@@ -39,7 +39,7 @@ GAIN_SIZE = 32
 """Side, in pixels, of the images whose brightness is compared."""
 DARK = 0.1
 """Darker pixels, in 0..1, are mostly air: they tell nothing about brightness."""
-GAIN_GAIN = 0.9
+GAIN_WORTH = 0.9
 """Another brightness must bring the median difference below this share of what it is without."""
 
 
@@ -162,7 +162,7 @@ def find_gain(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
         return values.masked_fill(is_dark, torch.nan).nanmedian(dim=1, keepdim=True).values
 
     gain = median(target / source)
-    is_better = median((target - gain * source).abs()) < GAIN_GAIN * median((target - source).abs())
+    is_better = median((target - gain * source).abs()) < GAIN_WORTH * median((target - source).abs())
     return torch.where(is_better, gain, 1.0)[..., None, None]
 
 

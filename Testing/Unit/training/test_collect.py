@@ -47,8 +47,8 @@ images = '(\d+)\.mat'
 
 
 def write_volume(path, values):
-    image = sitk.GetImageFromArray(values)
-    image.SetSpacing(SPACING_MM)
+    image = sitk.GetImageFromArray(values, isVector=False)
+    image.SetSpacing((*SPACING_MM, 1.0)[: image.GetDimension()])
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(path))
 
@@ -73,7 +73,8 @@ def repositories(tmp_path, box):
     for name, mask in (("a", box), ("speck", box * (np.indices(box.shape)[2] == 7))):
         write_volume(volumes / f"scans/{name}.nii.gz", image)
         write_volume(volumes / f"masks/{name}_left.nii.gz", mask)
-    write_volume(volumes / "masks/a_right.nii.gz", np.roll(box, 20, axis=2))
+    with_landmarks = np.stack([np.roll(box, 20, axis=2), np.ones_like(box)])
+    write_volume(volumes / "masks/a_right.nii.gz", with_landmarks)
     write_volume(volumes / "scans/unlabelled.nii.gz", image)
     (pictures / "masks").mkdir(parents=True)
     Image.fromarray(np.full((60, 80, 3), (10, 20, 60), np.uint8)).save(pictures / "x.png")
