@@ -26,14 +26,14 @@ What the coarsest finds counts in time only: there it is an object that has jump
 other tissue, and masks that end are led astray.
 """
 FLOW_ITERATIONS = (12, 4, 12, 8)
-"""Few at 32 pixels, where an object is pulled along with what lies around it."""
+"""Steps at each of these sizes: few at 32 pixels, where an object is pulled along with what lies around it."""
 FLOW_SIGMA_PX = 1.25
 """Gaussian smoothing of the displacement field after every iteration."""
 JUMP_SIZE = 32
 """Side, in pixels, of the images that are searched for a jump of the whole scene."""
 FARTHEST_JUMP = 0.3
 """No jump is longer than this share of the side, along either axis."""
-JUMP_GAIN = 0.9
+JUMP_WORTH = 0.9
 """A jump must bring the mean squared difference below this share of what it is without."""
 GAIN_SIZE = 32
 """Side, in pixels, of the images whose brightness is compared."""
@@ -117,8 +117,8 @@ def estimate_flow(fixed: torch.Tensor, moving: torch.Tensor, may_jump: torch.Ten
     between their means is mostly what they show.
 
     Args:
-        fixed: (B, 1, S, S) image whose grid the result lives on.
-        moving: (B, 1, S, S) image to be moved onto it.
+        fixed: (B, 1, S, S) image in 0..1 whose grid the result lives on.
+        moving: (B, 1, S, S) image in 0..1 to be moved onto it.
         may_jump: (1 or B, 1, 1, 1) how much of the shift and of what the coarsest level finds is believed, 0 to 1.
 
     Returns:
@@ -191,7 +191,7 @@ def find_jump(fixed: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
     difference = correlate(still.square(), ones) - 2 * correlate(still, other) + correlate(ones, other.square())
     difference = difference / correlate(ones, ones)
     least, best = difference.min(dim=1)
-    is_better = least < JUMP_GAIN * difference[:, difference.shape[1] // 2]
+    is_better = least < JUMP_WORTH * difference[:, difference.shape[1] // 2]
     row, column = best // (2 * reach + 1), best % (2 * reach + 1)
     shift = (torch.stack([column, row], dim=1) - reach) * is_better[:, None] / JUMP_SIZE
     return shift[..., None, None]
