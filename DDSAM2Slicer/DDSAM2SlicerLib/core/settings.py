@@ -70,10 +70,11 @@ class EngineSettings(Settings):
     )
     stop_after_empty: int = option(3, "Frames without the object after which it has ended; 0 never ends it.", low=0)
     mask_prior: bool = option(True, "Use the model's motion-compensated previous mask, if it has one.")
-    fast: bool = option(
-        False,
-        "Follow masks by motion and refiner alone, if the model has both; its network sees prompted frames only: "
-        "two to three times as fast and, with the default model, as exact between slices, a little less in time.",
+    memory_use: str = option(
+        "auto",
+        "Whether the network's memory helps to follow masks, or motion and refiner do it alone, two to three times as "
+        "fast, if the model has both; auto: memory in time, none between slices, where the default model is as exact.",
+        choices=("auto", "always", "never"),
     )
     min_certainty: float = option(
         0.74,

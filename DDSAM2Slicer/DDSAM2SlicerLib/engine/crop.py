@@ -95,6 +95,8 @@ class CropPolicy:
     pixel_aspect: float
     """Height of a pixel divided by its width."""
     settings: EngineSettings
+    room: float = 1.0
+    """Windows around objects are so many times as wide as the settings ask."""
 
     def whole(self) -> Crop:
         """The whole frame: stretched to the network's square without zoom, as in SAM 2, else with black borders."""
@@ -112,7 +114,7 @@ class CropPolicy:
         """Window around a box in which the object fills the wanted share of the side; the whole frame without a box."""
         if box is None or not self.settings.zoom:
             return self.whole()
-        side = max(self._side(box) / self.settings.zoom_margin, self.settings.min_crop_px)
+        side = max(self.room * self._side(box) / self.settings.zoom_margin, self.settings.min_crop_px)
         return self._around(box, min(side, self._largest_side()))
 
     def follow(self, crop: Crop, box: Box | None) -> Crop:

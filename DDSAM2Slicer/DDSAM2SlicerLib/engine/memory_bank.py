@@ -99,9 +99,9 @@ class MemoryBank:
         self.recent = {frame: convert(entry) for frame, entry in self.recent.items()}
         self.conditioning = {}
 
-    def neighbour(self, frame: int) -> Entry | None:
-        """The memory of the frame visited just before, if it is held."""
-        previous = frame + 1 if self.reverse else frame - 1
+    def neighbour(self, frame: int, distance: int = 1) -> Entry | None:
+        """The memory of the frame visited just before, or so many before, if it is held."""
+        previous = frame + distance if self.reverse else frame - distance
         return self.recent.get(previous) or self.conditioning.get(previous)
 
     def nearest_conditioning(self, frame: int) -> Entry:

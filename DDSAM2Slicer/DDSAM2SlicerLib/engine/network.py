@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,11 @@ SMALL_NETWORK = 10_000_000
 """Numbers of a network so small that one frame hardly keeps two cores busy: its next frame is prepared beside it."""
 STORED_DTYPE = torch.bfloat16
 """Memories are stored in this format whatever the network computes in, as sam2's predictor does."""
+REACH_ALONE = 2
+"""Between slices the refiner alone draws a mask from so many frames before it; in time the last one is better."""
+
+Motions = dict[tuple[int, int, Crop], Motion]
+"""Motions by the frames they lead from and to, and the crop."""
 
 
 @dataclass(eq=False)
@@ -57,7 +62,7 @@ class Network:
             self.model = _convert(model) if self.is_bf16 else model
             self.encoder = FrameEncoder(self.model)
         self.prior = model.mask_prior if settings.mask_prior else None
-        self.is_fast = settings.fast and self.prior is not None and model.refiner is not None
+        self._memory_use = settings.memory_use
         # the refiner's convolutions gain from 16 bits at any size
         self._refines_in_bf16 = self.is_bf16 or (settings.precision == "auto" and has_bf16_unit(device))
         self._half = torch.get_num_threads() // 2
@@ -80,6 +85,11 @@ class Network:
             yield
         finally:
             torch.set_num_threads(count)
+
+    def follows_alone(self, step_mm: float | None) -> bool:
+        """Whether motion and refiner follow masks without the memory, from frame to frame or (None) in time."""
+        is_wanted = self._memory_use == "never" or (self._memory_use == "auto" and step_mm is not None)
+        return is_wanted and self.prior is not None and self.model.refiner is not None
 
     def refine(self, decoded: steps.Decoded, clues: Clues) -> steps.Decoded:
         """Redraw decoded masks, if the model has a refiner."""
@@ -124,18 +134,20 @@ class FrameCache:
         """Keep the stack; no frame is read yet."""
         self._network = network
         self._source = source
+        self.follows_alone = network.follows_alone(source.frame_step_mm)
+        self.reach = REACH_ALONE if self.follows_alone and source.frame_step_mm is not None else 1
         self._frames: OrderedDict[tuple[int, Crop], Frame] = OrderedDict()
-        self._ahead: OrderedDict[tuple[int, Crop], tuple[int, Future[tuple[Frame, Motion | None]]]] = OrderedDict()
-        self._motions: OrderedDict[tuple[int, int, Crop], Motion] = OrderedDict()
+        self._ahead: OrderedDict[tuple[int, Crop], Future[tuple[Frame, Motions]]] = OrderedDict()
+        self._motions: Motions = OrderedDict()
 
     def get(self, index: int, crop: Crop) -> Frame:
         """Return a frame under a crop, made if it is not at hand."""
         key = (index, crop)
         if key in self._ahead:
-            previous, ahead = self._ahead.pop(key)
-            frame, motion = ahead.result()
+            frame, motions = self._ahead.pop(key).result()
             _keep(self._frames, key, frame)
-            _keep(self._motions, (previous, *key), motion)
+            for way, motion in motions.items():
+                _keep(self._motions, way, motion)
         if key not in self._frames:
             _keep(self._frames, key, self._make(index, crop, self.look(index, crop)))
         self._frames.move_to_end(key)
@@ -149,21 +161,24 @@ class FrameCache:
             _keep(self._motions, key, self._network.prior.register(*images, self.step(crop)))
         return self._motions[key]
 
-    def prepare(self, index: int, previous: int, crop: Crop) -> None:
-        """Let the helper, if there is one, make a frame ready and find the motion from ``previous`` to it."""
+    def prepare(self, index: int, sources: Iterable[int], crop: Crop) -> None:
+        """Let the helper, if there is one, make a frame ready and find the motions from other frames to it."""
         key = (index, crop)
         if self._network.helper is None or key in self._frames or key in self._ahead:
             return
-        image, before = self.look(index, crop), self.get(previous, crop).grey
+        image, before = self.look(index, crop), {one: self.get(one, crop).grey for one in sources}
 
-        def work() -> tuple[Frame, Motion | None]:
+        def work() -> tuple[Frame, Motions]:
             prior, frame = self._network.prior, self._make(index, crop, image)
             with self._network.computing():
-                if not self._network.is_fast:
+                if not self.follows_alone:
                     frame.features = frame.encode()
-                return frame, None if prior is None else prior.register(before, frame.grey, self.step(crop))
+                if prior is None:
+                    return frame, {}
+                step = self.step(crop)
+                return frame, {(one, *key): prior.register(grey, frame.grey, step) for one, grey in before.items()}
 
-        _keep(self._ahead, key, (previous, self._network.helper.submit(work)))
+        _keep(self._ahead, key, self._network.helper.submit(work))
 
     def look(self, index: int, crop: Crop) -> torch.Tensor:
         """Return the normalised pixels (1, 3, S, S) of a frame under a crop; nothing is encoded or kept."""

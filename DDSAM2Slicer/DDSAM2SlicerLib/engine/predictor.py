@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -55,6 +56,8 @@ def load_predictor(
 ) -> Predictor:
     """Load a model by its name in the model list or by its file, with the adapters of another file if given.
 
+    Adapters act in the network: unless the settings say otherwise its memory then helps to follow masks everywhere.
+
     Raises:
         WeightsError: If the model is unknown, not downloaded, damaged or not safe to read, or the adapters do not fit.
         DeviceError: If the device is not there.
@@ -65,6 +68,9 @@ def load_predictor(
     # plain SAM 2 files do not say for which input they were trained; the model list does
     size = entry.input_size if entry is not None and not entry.is_shipped else None
     model = load_model(store.resolve(name_or_path), image_size=size)
+    settings = settings or EngineSettings()
     if adapters:
         load_adapters(model, adapters)
+        if settings.memory_use == "auto":
+            settings = replace(settings, memory_use="always")
     return Predictor(model, settings, chosen)

@@ -26,13 +26,26 @@ from .scores import FrameResult, FrameScore, overlap_of
 
 LEAST_USUAL = 0.8
 """An object's usual certainty is taken to be at least this share of its prompt's: what is absent at once has none."""
-INERTIA = 0.3
-"""Weight of the earlier frames in the mean certainty: one bad frame among good ones is shown, one lucky one is not."""
-UNAIDED = 0.84
-"""Share of the wanted certainty that masks need which the refiner drew alone: the network's memory makes it surer."""
-FAMILIAR = 0.85
+FAMILIAR = 0.9
 """A refiner that expects less IoU of a given mask, shown it as the last one, does not know such objects."""
 ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
+
+
+@dataclass(frozen=True)
+class HideRule:
+    """Which masks are not sure enough to be shown."""
+
+    share: float
+    """They have less than this share of ``min_certainty`` times the object's usual certainty."""
+    settling: int
+    """Number of frames behind an anchor whose least certainty is the object's usual one."""
+    inertia: float
+    """Weight of earlier frames in the mean certainty: one bad frame among good ones is shown, one lucky one is not."""
+
+
+WITH_MEMORY = HideRule(share=1.0, settling=1, inertia=0.3)
+ALONE = HideRule(share=0.89, settling=2, inertia=0.5)
+"""Where the refiner follows alone its certainty wavers more: from the second frame on its answers can disagree."""
 
 
 @dataclass(eq=False)
@@ -46,18 +59,20 @@ class Group:
     masks: dict[int, NDArray] = field(default_factory=dict)  # latest mask of each object
     empty_frames: dict[int, int] = field(default_factory=dict)  # frames in a row without the object
     ended: list[int] = field(default_factory=list)
-    certainty: dict[int, tuple[float, float]] = field(default_factory=dict)  # usual and latest of each object
+    certainty: dict[int, tuple[float, float, int]] = field(default_factory=dict)  # usual, latest, frames of each object
 
-    def note_certainty(self, object_id: int, certainty: float, start: float, share: float) -> bool:
-        """Note how sure an object's next mask is (0 to 1); return whether of late it has this share of the usual.
+    def note_certainty(self, object_id: int, certainty: float, start: float, rule: HideRule, wanted: float) -> bool:
+        """Note how sure an object's next mask is (0 to 1); return whether of late it has the wanted share of the usual.
 
-        Usual is what the first frame behind the anchor has, but no more than the anchor's own, ``start``: what begins
+        Usual is what the first frames behind the anchor have, but no more than the anchor's own, ``start``: what begins
         with an unsure answer to a box or a click can hardly be surer, and thin objects never are as sure as round ones.
         """
-        usual, latest = self.certainty.get(object_id, (min(max(certainty, LEAST_USUAL * start), start), certainty))
-        latest += (1 - INERTIA) * (certainty - latest)
-        self.certainty[object_id] = usual, latest
-        return latest >= share * usual
+        usual, latest, count = self.certainty.get(object_id, (start, certainty, 0))
+        if count < rule.settling:
+            usual = min(usual, max(certainty, LEAST_USUAL * start))
+        latest += (1 - rule.inertia) * (certainty - latest)
+        self.certainty[object_id] = usual, latest, count + 1
+        return latest >= rule.share * wanted * usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +121,7 @@ class Sweep:
                 self._move_crop(active)
                 seen = self._shop.cache.get(frame, self._crop)
                 if (following := self._following.get(frame)) is not None:
-                    self._shop.cache.prepare(following, frame, self._crop)
+                    self._shop.cache.prepare(following, self._sources(following), self._crop)
                 results += [self._segment(group, seen) for group in active]
         return results
 
@@ -168,6 +183,12 @@ class Sweep:
             for group in self._groups:
                 group.bank.replace_recent(self._encode_again)
 
+    def _sources(self, frame: int) -> list[int]:
+        """Frames whose masks will be moved to this one."""
+        back = 1 if self.reverse else -1
+        near = [frame + back * distance for distance in range(1, self._shop.cache.reach + 1)]
+        return [one for one in near if 0 <= one < self._shop.num_frames]
+
     def _segment(self, group: Group, seen: Frame) -> FrameResult:
         """Segment one frame for one batch and remember it."""
         bank = group.bank
@@ -182,11 +203,13 @@ class Sweep:
         return self._report(group, seen, decoded, corrected)
 
     def _follow(self, group: Group, seen: Frame, moved: Moved | None) -> steps.Decoded:
-        """Find the objects by the network's memory and the refiner, in fast mode by the refiner alone."""
+        """Find the objects by the network's memory and the refiner, or by the refiner alone."""
         network = self._shop.network
-        if moved is not None and network.is_fast:
-            logits = network.glance(self._gather_clues(group.bank, seen).with_moved(moved))
-            return self._follow_strange(group, seen, steps.draw(network.model, logits), moved)
+        if moved is not None and self._shop.cache.follows_alone:
+            answers = self._draw_alone(group.bank, seen, moved)
+            logits = self._unless_strange(group, seen, torch.stack(answers).mean(0), moved)
+            decoded = steps.draw(network.model, logits)
+            return replace(decoded, iou=decoded.iou * agreement(answers[0], answers[-1]))
         prior = None if moved is None else moved.logits
         decoded = steps.decode(
             network.model,
@@ -201,7 +224,21 @@ class Sweep:
         clues = self._gather_clues(group.bank, seen)
         if moved is None:
             return network.refine(decoded, clues)
-        return self._follow_strange(group, seen, network.refine(decoded, clues.with_moved(moved)), moved)
+        decoded = network.refine(decoded, clues.with_moved(moved))
+        logits = self._unless_strange(group, seen, decoded.low_res, moved)
+        return decoded if logits is decoded.low_res else steps.redraw(network.model, decoded, logits)
+
+    def _draw_alone(self, bank: MemoryBank, seen: Frame, moved: Moved) -> list[torch.Tensor]:
+        """Mask logits (B, 1, R, R) of the refiner: what follows from the last frame, from the one before it, ..."""
+        network, clues = self._shop.network, self._gather_clues(bank, seen)
+        answers = [network.glance(clues.with_moved(moved))]
+        if bank.neighbour(seen.index).carried is None:  # beside a given mask nothing earlier counts
+            return answers
+        for distance in range(2, self._shop.cache.reach + 1):
+            if (earlier := bank.neighbour(seen.index, distance)) is not None:
+                farther = replace(clues, step=distance * clues.step)
+                answers.append(network.glance(farther.with_moved(self._move(earlier, seen))))
+        return answers
 
     def _attend(self, bank: MemoryBank, seen: Frame) -> torch.Tensor:
         """Condition a frame on the memories that the rule selects for each object: (B, C, h, w)."""
@@ -230,11 +267,15 @@ class Sweep:
         neighbour = bank.neighbour(seen.index)
         if self._shop.network.prior is None or neighbour is None:
             return None
-        carried = neighbour.carried
+        return self._move(neighbour, seen)
+
+    def _move(self, entry: Entry, seen: Frame) -> Moved:
+        """Mask and clues of an earlier frame, moved as the image moved."""
+        carried = entry.carried
         if carried is None:
-            carried = carried_from(self._shop.cache.get(neighbour.frame, self._crop).grey, neighbour.low_res)
-        motion = self._shop.cache.motion(neighbour.frame, seen.index, self._crop)
-        return self._shop.network.prior(motion, neighbour.low_res, neighbour.trend, carried)
+            carried = carried_from(self._shop.cache.get(entry.frame, self._crop).grey, entry.low_res)
+        motion = self._shop.cache.motion(entry.frame, seen.index, self._crop)
+        return self._shop.network.prior(motion, entry.low_res, entry.trend, carried)
 
     def _gather_clues(self, bank: MemoryBank, seen: Frame) -> Clues:
         """What the refiner shall know of a frame besides its neighbour: the nearest anchor."""
@@ -243,16 +284,15 @@ class Sweep:
         step = self._shop.cache.step(self._crop)
         return Clues(seen.grey, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
 
-    def _follow_strange(self, group: Group, seen: Frame, decoded: steps.Decoded, moved: Moved) -> steps.Decoded:
+    def _unless_strange(self, group: Group, seen: Frame, logits: torch.Tensor, moved: Moved) -> torch.Tensor:
         """Let objects of a kind that the refiner does not know go where the image goes, without being redrawn."""
         anchor = group.bank.nearest_conditioning(seen.index)
         if anchor.is_familiar is None:
             anchor.is_familiar = self._is_familiar(group.object_ids, anchor)
         if anchor.is_familiar.all():
-            return decoded
+            return logits
         moved_on = steps.resize(moved.logits, self._shop.network.mask_side)
-        logits = torch.where(anchor.is_familiar[:, None, None, None], decoded.low_res, moved_on)
-        return steps.redraw(self._shop.network.model, decoded, logits)
+        return torch.where(anchor.is_familiar[:, None, None, None], logits, moved_on)
 
     def _is_familiar(self, object_ids: list[int], anchor: Entry) -> torch.Tensor:
         """Whether the refiner would draw an anchor's masks (B,): its own answers, empty ones, what it is sure of."""
@@ -341,9 +381,9 @@ class Sweep:
         followed = dict(zip(group.object_ids, masks, strict=True))
         if self._shop.network.model.refiner is not None:
             starts = group.bank.nearest_conditioning(seen.index).iou.tolist()
-            share = self._shop.settings.min_certainty * (UNAIDED if self._shop.network.is_fast else 1)
+            rule, wanted = ALONE if self._shop.cache.follows_alone else WITH_MEMORY, self._shop.settings.min_certainty
             is_shown = [
-                object_id in corrected or group.note_certainty(object_id, certainty, start, share)
+                object_id in corrected or group.note_certainty(object_id, certainty, start, rule, wanted)
                 for object_id, certainty, start in zip(group.object_ids, decoded.iou.tolist(), starts, strict=True)
             ]
             masks = masks & np.array(is_shown)[:, None, None]
@@ -372,6 +412,13 @@ class Sweep:
             group.object_ids = [group.object_ids[row] for row in kept]
             group.masks = {one: group.masks[one] for one in group.object_ids}
             group.bank.keep_rows(kept)
+
+
+def agreement(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Dice (B,) of two masks, given as logits (B, 1, h, w); 1 where both are empty."""
+    first, second = one > 0, other > 0
+    common, both = (masks.sum(dim=(1, 2, 3)) for masks in (first & second, torch.cat([first, second], dim=1)))
+    return torch.where(both > 0, 2 * common / both.clamp_min(1), 1.0)
 
 
 def _batches(one: Pass, anchors: Mapping[int, tuple[int, ...]]) -> list[tuple[list[int], tuple[int, ...]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from .prompting import Context, Prompted, Prompter
 from .propagate import Sweep, Workshop
 from .scores import FrameResult, FrameScore
 
+ROOM = 1.14
+"""Where the refiner follows alone from slice to slice windows are so much wider: registration gains by what it sees."""
 LOGIT_STEP = 0.25
 """Tracked logits are kept for later corrections in steps of this size, in 8 bits, compressed."""
 
@@ -40,6 +43,7 @@ class Session:
         self._settings = settings
         self._policy = CropPolicy(source.height, source.width, row_mm / column_mm if column_mm else 1.0, settings)
         self._cache = FrameCache(network, source)
+        self._follow_policy = replace(self._policy, room=ROOM) if self._cache.reach > 1 else self._policy
         self._prompter = Prompter(network, self._cache, self._policy)
         self._prompts = PromptSet.empty()
         self._answers: dict[tuple[int, int], Prompted] = {}
@@ -166,7 +170,7 @@ class Session:
         return Workshop(
             self._network,
             self._cache,
-            self._policy,
+            self._follow_policy,
             self._prompter,
             self._settings,
             self._source.num_frames,

@@ -19,6 +19,7 @@ ACCEPTED = {
     "direction": [each.value for each in Direction],
     "overwrite": ["none", "all", "visible"],
     "memoryRule": CHOICES["memory_rule"],
+    "memoryUse": CHOICES["memory_use"],
     "precision": CHOICES["precision"],
 }
 LARGEST = {"firstFrame": 1_000_000, "lastFrame": 1_000_000, "stopAfterEmpty": 1000, "fillHolesPx": 1_000_000}
@@ -61,7 +62,7 @@ class DDSAM2SlicerParameterNode:
     memoryRule: Annotated[str, Choice(ACCEPTED["memoryRule"]), Default(DEFAULTS.memory_rule)]
     stopAfterEmpty: Annotated[int, WithinRange(0, LARGEST["stopAfterEmpty"])] = DEFAULTS.stop_after_empty
     maskPrior: bool = DEFAULTS.mask_prior
-    fast: bool = DEFAULTS.fast
+    memoryUse: Annotated[str, Choice(ACCEPTED["memoryUse"]), Default(DEFAULTS.memory_use)]
     nonOverlap: bool = DEFAULTS.non_overlap
     fillHolesPx: Annotated[int, WithinRange(0, LARGEST["fillHolesPx"])] = DEFAULTS.fill_holes_px
     keepLargest: bool = DEFAULTS.keep_largest

@@ -36,7 +36,7 @@ class SettingsPanel:
             "memory_rule": ui.memoryRuleCombo,
             "stop_after_empty": ui.stopAfterEmptySpin,
             "mask_prior": ui.maskPriorCheck,
-            "fast": ui.fastCheck,
+            "memory_use": ui.memoryUseCombo,
             "non_overlap": ui.nonOverlapCheck,
             "fill_holes_px": ui.fillHolesSpin,
             "keep_largest": ui.keepLargestCheck,

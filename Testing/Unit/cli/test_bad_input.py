@@ -32,8 +32,20 @@ def test_model_device_adapters_and_settings_reach_the_loader(run, a_file, a_pred
     asked = []
     monkeypatch.setattr(loading, "PredictorLoader", lambda *choice: asked.append(choice) or a_predictor)
     run(a_file, *BOX, "--axis", "k", "--model", "m.pt", "--device", "cpu", "--adapters", "a.safetensors")
-    run(a_file, *BOX, "--fast", "--no-zoom", "--memory-rule", "diverse", "--min-certainty", "0.5", "--threads", "3")
-    chosen = EngineSettings(fast=True, zoom=False, memory_rule="diverse", min_certainty=0.5, threads=3)
+    run(
+        a_file,
+        *BOX,
+        "--memory-use",
+        "never",
+        "--no-zoom",
+        "--memory-rule",
+        "diverse",
+        "--min-certainty",
+        "0.5",
+        "--threads",
+        "3",
+    )
+    chosen = EngineSettings(memory_use="never", zoom=False, memory_rule="diverse", min_certainty=0.5, threads=3)
     assert asked == [("m.pt", "cpu", "a.safetensors", EngineSettings()), ("nano", "auto", "", chosen)]
 
 

@@ -24,7 +24,7 @@ def test_unknown_name_is_refused_with_near_matches():
 
 
 def test_unknown_name_without_near_match_lists_all():
-    with pytest.raises(SettingsError, match=r"Accepted: fast, .*zoom_margin"):
+    with pytest.raises(SettingsError, match=r"Accepted: fill_holes_px, .*zoom_margin"):
         EngineSettings.from_dict({"qqqq": 1})
 
 

@@ -44,7 +44,7 @@ def test_a_frame_prepared_beside_other_work_is_the_same(sharing):
     window = Crop(0, 0, 40, 40)
     ahead, plain = (FrameCache(sharing, TimeFrames(voxels)) for _ in range(2))
     with sharing.computing(), sharing.sharing_cores():
-        ahead.prepare(1, 0, window)
+        ahead.prepare(1, [0], window)
         found, wanted = ahead.get(1, window), plain.get(1, window)
         embeddings = found.features.embedding, wanted.features.embedding
         flows = ahead.motion(0, 1, window).flow, plain.motion(0, 1, window).flow
@@ -60,7 +60,7 @@ def test_what_fails_beside_other_work_is_told_where_the_frame_is_needed(sharing,
         frames.get(0, window)
         with monkeypatch.context() as patch:
             patch.setattr(sharing.encoder, "encode", lambda image: 1 / 0)
-            frames.prepare(1, 0, window)
+            frames.prepare(1, [0], window)
             with pytest.raises(ZeroDivisionError):
                 frames.get(1, window)
         assert frames.get(1, window).index == 1

@@ -8,16 +8,19 @@ import torch
 from upstream import as_stack, build_lively_model, draw_frames
 
 from DDSAM2SlicerLib.core.errors import DeviceError, InputError, PromptError, SettingsError
+from DDSAM2SlicerLib.core.frames import IntensityMapping, VolumeFrames
+from DDSAM2SlicerLib.core.geometry import Axis, VolumeGeometry
 from DDSAM2SlicerLib.core.masks import label_components
 from DDSAM2SlicerLib.core.metrics import dice
 from DDSAM2SlicerLib.core.plan import Direction, FrameRange
 from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 from DDSAM2SlicerLib.core.settings import EngineSettings
-from DDSAM2SlicerLib.engine import network
+from DDSAM2SlicerLib.engine import network, propagate
 from DDSAM2SlicerLib.engine.crop import bounding_box
 from DDSAM2SlicerLib.engine.joining import TRUST
+from DDSAM2SlicerLib.engine.network import Network
 from DDSAM2SlicerLib.engine.predictor import Predictor
-from DDSAM2SlicerLib.engine.propagate import Group, Sweep
+from DDSAM2SlicerLib.engine.propagate import Group, HideRule, Sweep
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
 
 SIZE = 64
@@ -298,12 +301,83 @@ def test_a_mask_that_is_not_sure_enough_is_not_shown_but_followed_on(a_model, a_
     assert scores[0] == scores[1]
 
 
-def test_in_fast_mode_the_network_sees_prompted_and_corrected_frames_only(a_model, a_scene, monkeypatch):
+def follow_slices(model, frames, prompts, locked=None, **settings):
+    geometry = VolumeGeometry(frames.shape, np.diag([1.0, 1.0, 2.0, 1.0]))
+    source = VolumeFrames(frames, geometry, Axis.K, IntensityMapping(0.0, 255.0))
+    session = Predictor(model, EngineSettings(**{**SETTINGS, "mask_prior": True, **settings}), "cpu").open(source)
+    session.set_prompts(prompts)
+    return list(session.propagate(locked=locked))
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Distances that the refiner was told, look by look, without those at the prompted frame itself."""
+    told, glance = [], Network.glance
+
+    def note(self, clues):
+        if clues.hint is not clues.anchor_logits:
+            told.append(round(float(clues.step) * SIZE))
+        return glance(self, clues)
+
+    monkeypatch.setattr(Network, "glance", note)
+    return told
+
+
+@pytest.mark.parametrize(("use", "in_time", "between_slices"), [("auto", 12, 1), ("always", 12, 12), ("never", 1, 1)])
+def test_by_default_the_memory_helps_in_time_only(a_model, a_scene, monkeypatch, use, in_time, between_slices):
+    frames, masks = a_scene
+    seen, encode = [], network.FrameEncoder.encode
+    monkeypatch.setattr(network.FrameEncoder, "encode", lambda self, image: seen.append(image) or encode(self, image))
+    session = open_session(a_model, frames, mask_prior=True, memory_use=use)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    list(session.propagate())
+    assert len(seen) == in_time
+    seen.clear()
+    follow_slices(a_model, frames, with_masks(masks, (1, 0)), memory_use=use)
+    assert len(seen) == between_slices
+
+
+def test_between_slices_a_mask_follows_from_the_two_before_it_but_none_beyond_a_given_one(a_model, a_scene, looks):
+    frames, masks = a_scene
+    follow_slices(a_model, frames[:5], with_masks(masks, (1, 0)))
+    assert looks == [2, 2, 4, 2, 4, 2, 4]
+    looks.clear()
+    results = follow_slices(a_model, frames[:5], with_masks(masks, (1, 0)), locked={1: {2: masks[2, 0]}})
+    assert looks == [2, 2, 2, 4, 2]  # forward to the slices 1, 3 and 4, back from 2 to 1
+    assert [result.frame for result in results] == [0, 1, 3, 4, 1]
+
+
+def test_without_memory_in_time_a_mask_follows_from_the_one_before_it(a_model, a_scene, looks):
+    frames, masks = a_scene
+    session = open_session(a_model, frames[:5], mask_prior=True, memory_use="never")
+    session.set_prompts(with_masks(masks, (1, 0)))
+    list(session.propagate())
+    assert looks == [0] * 4
+
+
+def test_a_mask_is_as_certain_as_the_slices_before_it_agree(a_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+    shown = [follow_slices(a_model, frames[:4], with_masks(masks, (1, 0)))]
+    monkeypatch.setattr(propagate, "agreement", lambda one, other: torch.full((len(one),), 0.5))
+    shown.append(follow_slices(a_model, frames[:4], with_masks(masks, (1, 0))))
+    certain, doubted = ([result.scores[0].iou for result in results] for results in shown)
+    assert doubted[:2] == [certain[0], pytest.approx(certain[1] / 2)]
+    assert max(doubted[2:]) <= 0.5
+
+
+def test_masks_agree_by_their_dice():
+    one, other, nothing = (torch.full((1, 1, 4, 4), -3.0) for _ in range(3))
+    one[..., :2, :], other[..., :1, :] = 3.0, 1.0
+    pairs = (one, one), (one, other), (other, one), (one, nothing), (nothing, nothing)
+    assert [float(propagate.agreement(*pair)) for pair in pairs] == pytest.approx([1, 2 / 3, 2 / 3, 0, 1])
+
+
+def test_without_memory_the_network_sees_prompted_and_corrected_frames_only(a_model, a_scene, monkeypatch):
     frames, masks = a_scene
     seen = []
     encode = network.FrameEncoder.encode
     monkeypatch.setattr(network.FrameEncoder, "encode", lambda self, image: seen.append(image) or encode(self, image))
-    session = open_session(a_model, frames, mask_prior=True, fast=True)
+    session = open_session(a_model, frames, mask_prior=True, memory_use="never")
     prompts = with_masks(masks, (1, 0), (2, 0))
     session.set_prompts(prompts)
     found = collect(session.propagate())
@@ -317,10 +391,10 @@ def test_in_fast_mode_the_network_sees_prompted_and_corrected_frames_only(a_mode
     assert all(dice(found[one, 3], masks[3, one - 1]) > 0.5 for one in (1, 2))
 
 
-def test_in_fast_mode_clicks_of_one_object_on_its_way_leave_the_other_alone(a_model, a_scene):
+def test_without_memory_clicks_of_one_object_on_its_way_leave_the_other_alone(a_model, a_scene):
     frames, masks = a_scene
     prompts = with_masks(masks, (1, 0), (2, 0))
-    alone, clicked = (open_session(a_model, frames, mask_prior=True, fast=True) for _ in range(2))
+    alone, clicked = (open_session(a_model, frames, mask_prior=True, memory_use="never") for _ in range(2))
     alone.set_prompts(prompts)
     clicked.set_prompts(prompts.with_point(1, 5, Point(20, 20, positive=False)))
     found, corrected = collect(alone.propagate()), collect(clicked.propagate())
@@ -328,22 +402,22 @@ def test_in_fast_mode_clicks_of_one_object_on_its_way_leave_the_other_alone(a_mo
     assert all((found[2, frame] == corrected[2, frame]).all() for frame in range(12))
 
 
-def test_in_fast_mode_a_small_object_is_followed_by_the_window_too(a_model):
+def test_without_memory_a_small_object_is_followed_by_the_window_too(a_model):
     (frame,), (mask,) = draw_frames(1, 256)
     frames, masks = (np.stack([np.roll(one, 5 * step, axis=-1) for step in range(10)]) for one in (frame, mask))
-    session = open_session(a_model, frames, zoom=True, min_crop_px=32, mask_prior=True, fast=True)
+    session = open_session(a_model, frames, zoom=True, min_crop_px=32, mask_prior=True, memory_use="never")
     session.set_prompts(with_masks(masks, (3, 0)))
     results = list(session.propagate())
     assert len({result.crop for result in results[1:]}) > 1
     assert dice(results[-1].masks[0], masks[-1, 2]) > 0.5
 
 
-def test_a_model_that_cannot_refine_has_no_fast_mode(a_scene):
+def test_a_model_that_cannot_refine_always_uses_its_memory(a_scene):
     frames, masks = a_scene
     model = build_lively_model(replace(ARCHITECTURES["hiera_nano"].with_image_size(SIZE), refiner=False))
     answers = []
-    for fast in (False, True):
-        session = open_session(model, frames, mask_prior=True, fast=fast)
+    for use in ("always", "never"):
+        session = open_session(model, frames, mask_prior=True, memory_use=use)
         session.set_prompts(with_masks(masks, (1, 0)))
         answers.append(collect(session.propagate()))
     assert all((answers[0][key] == answers[1][key]).all() for key in answers[0])
@@ -403,7 +477,16 @@ def test_what_starts_from_an_unsure_prompt_need_not_be_surer_than_that(a_model, 
 )
 def test_certainty_is_compared_with_what_an_object_has_next_to_its_prompt(certainties, start, shown):
     group = Group([1], (), (), bank=None)
-    assert [group.note_certainty(1, certainty, start, 0.74) for certainty in certainties] == shown
+    rule = HideRule(share=1.0, settling=1, inertia=0.3)
+    assert [group.note_certainty(1, certainty, start, rule, 0.74) for certainty in certainties] == shown
+
+
+def test_what_is_usual_can_take_some_frames_to_show():
+    certainties, shown = [1.0, 0.8, 0.6, 0.6], []
+    for settling in (1, 2):
+        rule, group = HideRule(share=0.8, settling=settling, inertia=0.0), Group([1], (), (), bank=None)
+        shown.append([group.note_certainty(1, certainty, 1.0, rule, 0.9) for certainty in certainties])
+    assert shown == [[True, True, False, False], [True] * 4]
 
 
 def test_a_click_shows_the_mask_of_its_own_object_only(a_model, a_scene):

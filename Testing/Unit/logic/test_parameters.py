@@ -31,9 +31,9 @@ def test_an_untouched_node_gives_the_default_settings(parameters, a_node):
     opened, settings = parameters.open_parameters(a_node), EngineSettings()
     found = opened.zoom, opened.memoryRule, opened.stopAfterEmpty, opened.maskPrior
     assert found == (settings.zoom, settings.memory_rule, settings.stop_after_empty, settings.mask_prior)
-    found = opened.fast, opened.nonOverlap, opened.fillHolesPx, opened.keepLargest, opened.precision
+    found = opened.memoryUse, opened.nonOverlap, opened.fillHolesPx, opened.keepLargest, opened.precision
     assert found == (
-        settings.fast,
+        settings.memory_use,
         settings.non_overlap,
         settings.fill_holes_px,
         settings.keep_largest,

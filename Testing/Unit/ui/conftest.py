@@ -62,11 +62,12 @@ def make_memory():
     def create(**changes):
         nodes = dict.fromkeys(("inputVolume", "inputBrowser", "segmentation"))
         choices = {"axis": "view", "direction": "both", "overwrite": "none"}
+        engine = {"memoryRule": "recent", "memoryUse": "auto", "precision": "auto"}
         limits = {"limitRange": False, "firstFrame": 0, "lastFrame": 0}
         model = {"model": "nano", "device": "auto", "adapterFile": "", "workerCommand": ""}
-        switches = {"zoom": True, "maskPrior": True, "fast": False, "nonOverlap": False, "keepLargest": False}
-        numbers = {"memoryRule": "recent", "precision": "auto", "stopAfterEmpty": 3, "fillHolesPx": 0}
-        return SimpleNamespace(**{**nodes, **choices, **limits, **model, **switches, **numbers, **changes})
+        switches = {"zoom": True, "maskPrior": True, "nonOverlap": False, "keepLargest": False}
+        numbers = {"stopAfterEmpty": 3, "fillHolesPx": 0}
+        return SimpleNamespace(**{**nodes, **choices, **limits, **model, **engine, **switches, **numbers, **changes})
 
     return create
 

@@ -91,15 +91,16 @@ def test_every_setting_reaches_the_engine_and_the_scene(make_panel, make_memory)
     memory = make_memory()
     ui = (panel := make_panel(parameters=memory)).ui
     ui.zoomCheck.checked = ui.maskPriorCheck.checked = False
-    ui.fastCheck.checked = ui.nonOverlapCheck.checked = ui.keepLargestCheck.checked = True
-    ui.memoryRuleCombo.currentText, ui.precisionCombo.currentText = "diverse", "fp32"
+    ui.nonOverlapCheck.checked = ui.keepLargestCheck.checked = True
+    ui.memoryRuleCombo.currentText, ui.memoryUseCombo.currentText = "diverse", "never"
+    ui.precisionCombo.currentText = "fp32"
     ui.stopAfterEmptySpin.value, ui.fillHolesSpin.value = 7, 9
     expected = EngineSettings(
         zoom=False,
         memory_rule="diverse",
         stop_after_empty=7,
         mask_prior=False,
-        fast=True,
+        memory_use="never",
         non_overlap=True,
         fill_holes_px=9,
         keep_largest=True,
@@ -108,8 +109,8 @@ def test_every_setting_reaches_the_engine_and_the_scene(make_panel, make_memory)
     assert panel.coordinator._transport._model[2] == expected
     kept = memory.zoom, memory.memoryRule, memory.stopAfterEmpty, memory.maskPrior
     assert kept == (False, "diverse", 7, False)
-    kept = memory.fast, memory.nonOverlap, memory.fillHolesPx, memory.keepLargest, memory.precision
-    assert kept == (True, True, 9, True, "fp32")
+    kept = memory.memoryUse, memory.nonOverlap, memory.fillHolesPx, memory.keepLargest, memory.precision
+    assert kept == ("never", True, 9, True, "fp32")
 
 
 def test_a_changed_setting_counts_from_the_next_preview_and_run_on(make_panel, a_volume):
