@@ -66,13 +66,14 @@ class Group:
 
         Usual is what the first frames behind the anchor have, but no more than the anchor's own, ``start``: what begins
         with an unsure answer to a box or a click can hardly be surer, and thin objects never are as sure as round ones.
+        Such an answer's certainty also wavers more, so that less is wanted of it.
         """
         usual, latest, count = self.certainty.get(object_id, (start, certainty, 0))
         if count < rule.settling:
             usual = min(usual, max(certainty, LEAST_USUAL * start))
         latest += (1 - rule.inertia) * (certainty - latest)
         self.certainty[object_id] = usual, latest, count + 1
-        return latest >= rule.share * wanted * usual
+        return latest >= rule.share * wanted * start * usual
 
 
 @dataclass(frozen=True, eq=False)
