@@ -72,8 +72,8 @@ class EngineSettings(Settings):
     mask_prior: bool = option(True, "Use the model's motion-compensated previous mask, if it has one.")
     memory_use: str = option(
         "auto",
-        "Whether the network's memory helps to follow masks, or motion and refiner do it alone, two to three times as "
-        "fast, if the model has both; auto: memory in time, none between slices, where the default model is as exact.",
+        "Whether the network's memory helps to follow masks, or motion and refiner do it alone, if the model has both; "
+        "auto: memory in time, none between slices, where the default model is faster and more exact without.",
         choices=("auto", "always", "never"),
     )
     min_certainty: float = option(

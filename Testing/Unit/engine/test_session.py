@@ -21,6 +21,7 @@ from DDSAM2SlicerLib.engine.joining import TRUST
 from DDSAM2SlicerLib.engine.network import Network
 from DDSAM2SlicerLib.engine.predictor import Predictor
 from DDSAM2SlicerLib.engine.propagate import Group, HideRule, Sweep
+from DDSAM2SlicerLib.engine.session import ROOM
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
 
 SIZE = 64
@@ -363,6 +364,17 @@ def test_a_mask_is_as_certain_as_the_slices_before_it_agree(a_model, a_scene, mo
     certain, doubted = ([result.scores[0].iou for result in results] for results in shown)
     assert doubted[:2] == [certain[0], pytest.approx(certain[1] / 2)]
     assert max(doubted[2:]) <= 0.5
+
+
+def test_from_slice_to_slice_more_around_the_object_is_in_view_than_in_time(a_model):
+    frames, masks = draw_frames(3, 256)
+    settings = {"zoom": True, "min_crop_px": 32, "mask_prior": True}
+    session = open_session(a_model, frames, **settings)
+    session.set_prompts(with_masks(masks, (3, 0)))
+    in_time = list(session.propagate())[1].crop
+    between = follow_slices(a_model, frames, with_masks(masks, (3, 0)), **settings)[1].crop
+    assert between.width == pytest.approx(ROOM * in_time.width, abs=2)
+    assert between.width > in_time.width
 
 
 def test_masks_agree_by_their_dice():
