@@ -201,3 +201,8 @@ def test_a_planted_bad_import_in_the_door_is_caught(source, sentence):
 )
 def test_a_good_import_is_left_alone(module, source):
     assert find_violations(source, f"{PACKAGE}.{module}") == []
+
+
+def test_no_shipped_file_is_longer_than_400_lines():
+    lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in MODULE_FOLDER.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}

@@ -73,7 +73,7 @@ class EngineSettings(Settings):
     memory_use: str = option(
         "auto",
         "Whether the network's memory helps to follow masks, or motion and refiner do it alone, if the model has both; "
-        "auto: memory in time, none between slices, where the default model is faster and more exact without.",
+        "auto: memory in time, none between slices, where the default model follows given masks better without.",
         choices=("auto", "always", "never"),
     )
     min_certainty: float = option(

@@ -87,7 +87,7 @@ class Network:
             torch.set_num_threads(count)
 
     def follows_alone(self, step_mm: float | None) -> bool:
-        """Whether motion and refiner follow masks without the memory, from frame to frame or (None) in time."""
+        """Whether motion and refiner follow masks without the memory, through slices so far apart or (None) in time."""
         is_wanted = self._memory_use == "never" or (self._memory_use == "auto" and step_mm is not None)
         return is_wanted and self.prior is not None and self.model.refiner is not None
 

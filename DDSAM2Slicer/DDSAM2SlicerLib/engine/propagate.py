@@ -1,9 +1,12 @@
-"""One sweep over a stack: every frame is encoded once, all its objects are segmented together (layer: engine)."""
+"""One sweep over a stack: every frame is encoded once, all its objects are segmented together (layer: engine).
+
+Longer than most files, since every step of a sweep works under its one present crop.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,62 +21,15 @@ from ..model import steps
 from ..model.prior import Moved
 from ..model.refiner import Clues, carried_from, trend_of
 from .crop import Crop, CropPolicy, bounding_box, join_boxes
+from .group import ALONE, WITH_MEMORY, Group, form_batches
 from .memory_bank import Entry, MemoryBank, summarise
 from .network import Frame, FrameCache, Network
 from .prompting import Context, Prompted, Prompter
 from .rows import join, put_row
 from .scores import FrameResult, FrameScore, overlap_of
 
-LEAST_USUAL = 0.8
-"""An object's usual certainty is taken to be at least this share of its prompt's: what is absent at once has none."""
 FAMILIAR = 0.9
 """A refiner that expects less IoU of a given mask, shown it as the last one, does not know such objects."""
-ENDED = FrameScore(iou=0.0, object_score=0.0, overlap=1.0, ended=True)
-
-
-@dataclass(frozen=True)
-class HideRule:
-    """Which masks are not sure enough to be shown."""
-
-    share: float
-    """They have less than this share of ``min_certainty`` times the object's usual certainty."""
-    settling: int
-    """Number of frames behind an anchor whose least certainty is the object's usual one."""
-    inertia: float
-    """Weight of earlier frames in the mean certainty: one bad frame among good ones is shown, one lucky one is not."""
-
-
-WITH_MEMORY = HideRule(share=1.0, settling=1, inertia=0.3)
-ALONE = HideRule(share=0.89, settling=2, inertia=0.5)
-"""Where the refiner follows alone its certainty wavers more: from the second frame on its answers can disagree."""
-
-
-@dataclass(eq=False)
-class Group:
-    """Objects that share schedule and anchors, so that they form one batch."""
-
-    object_ids: list[int]
-    frames: tuple[int, ...]
-    anchors: tuple[int, ...]
-    bank: MemoryBank
-    masks: dict[int, NDArray] = field(default_factory=dict)  # latest mask of each object
-    empty_frames: dict[int, int] = field(default_factory=dict)  # frames in a row without the object
-    ended: list[int] = field(default_factory=list)
-    certainty: dict[int, tuple[float, float, int]] = field(default_factory=dict)  # usual, latest, frames of each object
-
-    def note_certainty(self, object_id: int, certainty: float, start: float, rule: HideRule, wanted: float) -> bool:
-        """Note how sure an object's next mask is (0 to 1); return whether of late it has the wanted share of the usual.
-
-        Usual is what the first frames behind the anchor have, but no more than the anchor's own, ``start``: what begins
-        with an unsure answer to a box or a click can hardly be surer, and thin objects never are as sure as round ones.
-        Such an answer's certainty also wavers more, so that less is wanted of it.
-        """
-        usual, latest, count = self.certainty.get(object_id, (start, certainty, 0))
-        if count < rule.settling:
-            usual = min(usual, max(certainty, LEAST_USUAL * start))
-        latest += (1 - rule.inertia) * (certainty - latest)
-        self.certainty[object_id] = usual, latest, count + 1
-        return latest >= rule.share * wanted * start * usual
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +60,7 @@ class Sweep:
         self._groups = [
             self._make_group(ids, one.frames, own, max_pointers)
             for one in passes
-            for ids, own in _batches(one, anchors)
+            for ids, own in form_batches(one, anchors)
         ]
         self.frames = sorted({frame for one in passes for frame in one.frames}, reverse=self.reverse)
         self._following = dict(pairwise(self.frames))
@@ -113,8 +69,8 @@ class Sweep:
     def step(self, frame: int) -> list[FrameResult]:
         """Segment one frame for all groups that visit it."""
         self._revive(frame)
-        groups = [group for group in self._groups if frame in group.frames]
-        results = [_ended_result(group, frame, self._shop.policy) for group in groups if group.ended]
+        groups, policy = [group for group in self._groups if frame in group.frames], self._shop.policy
+        results = [group.ended_result(frame, policy.height, policy.width) for group in groups if group.ended]
         active = [group for group in groups if group.object_ids]
         if active:
             with self._shop.network.computing(), self._shop.network.sharing_cores():
@@ -286,7 +242,7 @@ class Sweep:
         return Clues(seen.grey, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
 
     def _unless_strange(self, group: Group, seen: Frame, logits: torch.Tensor, moved: Moved) -> torch.Tensor:
-        """Let objects of a kind that the refiner does not know go where the image goes, without being redrawn."""
+        """Logits (B, 1, R, R), but objects that the refiner does not know go where the image goes, not redrawn."""
         anchor = group.bank.nearest_conditioning(seen.index)
         if anchor.is_familiar is None:
             anchor.is_familiar = self._is_familiar(group.object_ids, anchor)
@@ -399,20 +355,8 @@ class Sweep:
             seen.index, tuple(group.object_ids), masks, scores, decoded.low_res[:, 0].float().cpu().numpy(), seen.crop
         )
         group.masks = followed
-        self._end_objects(group)
+        group.end_objects(self._shop.settings.stop_after_empty)
         return result
-
-    def _end_objects(self, group: Group) -> None:
-        """Take objects out of the batch that have been gone for too long."""
-        limit = self._shop.settings.stop_after_empty
-        for object_id, mask in group.masks.items():
-            group.empty_frames[object_id] = 0 if mask.any() else group.empty_frames[object_id] + 1
-        kept = [row for row, one in enumerate(group.object_ids) if not 0 < limit <= group.empty_frames[one]]
-        if len(kept) < len(group.object_ids):
-            group.ended += [one for row, one in enumerate(group.object_ids) if row not in kept]
-            group.object_ids = [group.object_ids[row] for row in kept]
-            group.masks = {one: group.masks[one] for one in group.object_ids}
-            group.bank.keep_rows(kept)
 
 
 def agreement(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -420,17 +364,3 @@ def agreement(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     first, second = one > 0, other > 0
     common, both = (masks.sum(dim=(1, 2, 3)) for masks in (first & second, torch.cat([first, second], dim=1)))
     return torch.where(both > 0, 2 * common / both.clamp_min(1), 1.0)
-
-
-def _batches(one: Pass, anchors: Mapping[int, tuple[int, ...]]) -> list[tuple[list[int], tuple[int, ...]]]:
-    """Split the objects of a pass into those with equal anchors."""
-    batches: dict[tuple[int, ...], list[int]] = {}
-    for object_id in one.object_ids:
-        batches.setdefault(tuple(anchors[object_id]), []).append(object_id)
-    return [(ids, own) for own, ids in batches.items()]
-
-
-def _ended_result(group: Group, frame: int, policy: CropPolicy) -> FrameResult:
-    """Empty masks of objects that have ended."""
-    masks = np.zeros((len(group.ended), policy.height, policy.width), bool)
-    return FrameResult(frame, tuple(group.ended), masks, (ENDED,) * len(group.ended))

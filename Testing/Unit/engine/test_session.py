@@ -17,10 +17,11 @@ from DDSAM2SlicerLib.core.prompts import Box, Point, PromptSet
 from DDSAM2SlicerLib.core.settings import EngineSettings
 from DDSAM2SlicerLib.engine import network, propagate
 from DDSAM2SlicerLib.engine.crop import bounding_box
+from DDSAM2SlicerLib.engine.group import Group, HideRule
 from DDSAM2SlicerLib.engine.joining import TRUST
 from DDSAM2SlicerLib.engine.network import Network
 from DDSAM2SlicerLib.engine.predictor import Predictor
-from DDSAM2SlicerLib.engine.propagate import Group, HideRule, Sweep
+from DDSAM2SlicerLib.engine.propagate import Sweep
 from DDSAM2SlicerLib.engine.session import ROOM
 from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
 
