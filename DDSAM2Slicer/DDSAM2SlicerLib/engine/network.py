@@ -86,6 +86,11 @@ class Network:
         finally:
             torch.set_num_threads(count)
 
+    @property
+    def answers_alone(self) -> bool:
+        """Whether the refiner answers prompts without encoder and decoder, which add nothing that it misses."""
+        return self._memory_use != "always" and self.model.refiner is not None
+
     def follows_alone(self, step_mm: float | None) -> bool:
         """Whether motion and refiner follow masks without the memory, through slices so far apart or (None) in time."""
         is_wanted = self._memory_use == "never" or (self._memory_use == "auto" and step_mm is not None)
@@ -134,8 +139,9 @@ class FrameCache:
         """Keep the stack; no frame is read yet."""
         self._network = network
         self._source = source
+        self._is_in_space = source.frame_step_mm is not None
         self.follows_alone = network.follows_alone(source.frame_step_mm)
-        self.reach = REACH_ALONE if self.follows_alone and source.frame_step_mm is not None else 1
+        self.reach = REACH_ALONE if self.follows_alone and self._is_in_space else 1
         self._frames: OrderedDict[tuple[int, Crop], Frame] = OrderedDict()
         self._ahead: OrderedDict[tuple[int, Crop], Future[tuple[Frame, Motions]]] = OrderedDict()
         self._motions: Motions = OrderedDict()
@@ -189,6 +195,11 @@ class FrameCache:
         """Distance between neighbouring frames over the side of a crop, as ``Clues.step``; 0 in time."""
         side_mm = crop.width * self._source.pixel_spacing_mm[0]
         return torch.full((1, 1, 1, 1), (self._source.frame_step_mm or 0.0) / side_mm, device=self._network.device)
+
+    def slices_beside(self, index: int) -> list[int]:
+        """The slices before and behind one; none in time."""
+        near = [index - 1, index + 1] if self._is_in_space else []
+        return [one for one in near if 0 <= one < self._source.num_frames]
 
     def clear(self) -> None:
         """Forget all frames."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..core.masks import label_components
 from ..core.prompts import FramePrompt
 from ..model import steps
+from ..model.certainty import expected_iou, raise_to_best
 from ..model.refiner import Clues
 from .crop import Crop, CropPolicy, bounding_box
 from .network import Frame, FrameCache, Network
@@ -27,6 +28,8 @@ CLICK_REACH = 1 / 32
 """A click on a tracked mask is followed at least this far around it, as a share of the window's side."""
 CLICK_LOGIT = 4.0
 """How sure the mask is there."""
+NEIGHBOUR_SHARE = 1 / 3
+"""How much what clicks find on each neighbouring slice counts beside what they find on their own."""
 NUM_WINDOWS = 3
 """The whole frame, half and a quarter of its side: a small object in a large frame is but a few pixels at first."""
 
@@ -44,9 +47,9 @@ class Prompted:
 class Context:
     """What is known of a frame before its clicks are read: a mask tracked earlier, and what other anchors tell."""
 
-    embedding: torch.Tensor  # (1, C, h, w) memory-conditioned
     previous: torch.Tensor  # (1, 1, h, w) logits
     clues: Clues  # with the nearest anchor
+    embedding: torch.Tensor | None  # (1, C, h, w) memory-conditioned; None where the refiner follows alone
 
 
 class Prompter:
@@ -82,7 +85,8 @@ class Prompter:
         decoded, model = None, self._network.model
         previous = context.previous
         for count, point in enumerate(prompt.points, start=1):
-            decoded = self._decode(frame, context.embedding, context.clues, prompt, count, previous, is_tracking=True)
+            clues = replace(context.clues, hint=previous.clamp(-LOGIT_LIMIT, LOGIT_LIMIT))
+            decoded = self._decode(frame, context.embedding, clues, prompt, count, is_tracking=True)
             if model.refiner is not None:
                 x, y = frame.crop.to_network(point.x, point.y, decoded.low_res.shape[-1])
                 decoded = steps.redraw(model, decoded, confine(decoded.low_res, previous, x, y, point.positive))
@@ -107,43 +111,49 @@ class Prompter:
             given = [_to_tensors(prompt, count, window, self._network) for window in windows]
             coordinates, labels = (torch.cat(parts) for parts in zip(*given, strict=True))
             logits = self._network.glance(Clues(images, logits).with_points((coordinates, labels), side))
-        best = int(steps.certainty(logits).argmax())
+        best = int(expected_iou(logits).argmax())
         return windows[best], self.to_mask(windows[best], logits[best : best + 1])[0]
 
     def _answer_in(self, crop: Crop, index: int, prompt: FramePrompt) -> Prompted:
-        """Replay all clicks of a prompt under one crop."""
-        frame = self._cache.get(index, crop)
-        embedding = steps.no_memory(self._network.model, frame.features)
-        first = 0 if prompt.box is not None else _first_positive(prompt)
-        decoded = None
-        for count in range(first, len(prompt.points) + 1):
-            previous = None if decoded is None else decoded.low_res
-            decoded = self._decode(frame, embedding, Clues(frame.grey), prompt, count, previous, is_tracking=False)
+        """Segment the object under one crop; what clicks find on the slices beside it has a say, too."""
+        model = self._network.model
+        decoded = self._replay(self._cache.get(index, crop), prompt)
+        if model.refiner is not None:
+            beside = self._cache.slices_beside(index) if prompt.box is None else ()
+            others = [self._replay(self._cache.get(one, crop), prompt).low_res for one in beside]
+            mean = (decoded.low_res + NEIGHBOUR_SHARE * sum(others)) / (1 + NEIGHBOUR_SHARE * len(others))
+            decoded = replace(steps.redraw(model, decoded, raise_to_best(mean)), iou=expected_iou(mean))
         return Prompted(self.to_mask(crop, decoded.low_res)[0], crop, decoded)
+
+    def _replay(self, frame: Frame, prompt: FramePrompt) -> steps.Decoded:
+        """Answer the box, then every click with the mask before it."""
+        model = self._network.model
+        embedding = None if self._network.answers_alone else steps.no_memory(model, frame.features)
+        first = 0 if prompt.box is not None else _first_positive(prompt)
+        clues = Clues(frame.grey)
+        for count in range(first, len(prompt.points) + 1):
+            decoded = self._decode(frame, embedding, clues, prompt, count, is_tracking=False)
+            clues = replace(clues, hint=decoded.low_res.clamp(-LOGIT_LIMIT, LOGIT_LIMIT))
+        return decoded
 
     def _decode(
         self,
         frame: Frame,
-        embedding: torch.Tensor,
+        embedding: torch.Tensor | None,
         clues: Clues,
         prompt: FramePrompt,
         count: int,
-        previous: torch.Tensor | None,
         is_tracking: bool,
     ) -> steps.Decoded:
-        """Decode the box and the first ``count`` points, with the mask before as dense prompt."""
-        coordinates, labels = _to_tensors(prompt, count, frame.crop, self._network)
-        points = (coordinates, labels)
-        hint = None if previous is None else previous.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
-        decoded = steps.decode(
-            self._network.model,
-            embedding,
-            frame.features,
-            points=points,
-            mask_logits=hint,
-            multimask=self._network.uses_multimask(labels.shape[1], is_tracking),
-        )
-        return self._network.refine(decoded, replace(clues, hint=hint).with_points(points, self._network.size))
+        """Answer the box and the first ``count`` points; without an embedding the refiner does it alone."""
+        network = self._network
+        points = _to_tensors(prompt, count, frame.crop, network)
+        clues = clues.with_points(points, network.size)
+        if embedding is None:
+            return steps.draw(network.model, network.glance(clues))
+        multimask = network.uses_multimask(points[1].shape[1], is_tracking)
+        decoded = steps.decode(network.model, embedding, frame.features, points, clues.hint, multimask=multimask)
+        return network.refine(decoded, clues)
 
 
 def confine(drawn: torch.Tensor, before: torch.Tensor, x: float, y: float, positive: bool) -> torch.Tensor:

@@ -18,6 +18,7 @@ from ..core.plan import Pass
 from ..core.prompts import FramePrompt
 from ..core.settings import EngineSettings
 from ..model import steps
+from ..model.certainty import expected_iou
 from ..model.prior import Moved
 from ..model.refiner import Clues, carried_from, trend_of
 from .crop import Crop, CropPolicy, bounding_box, join_boxes
@@ -82,12 +83,12 @@ class Sweep:
                 results += [self._segment(group, seen) for group in active]
         return results
 
-    def recall(self, seen: Frame) -> tuple[torch.Tensor, Clues]:
-        """What the anchors of the only group tell of a frame: the memory-conditioned embedding (B, C, h, w), clues."""
+    def recall(self, seen: Frame, previous: torch.Tensor) -> Context:
+        """What the anchors of the only object, and a mask (1, 1, h, w) tracked earlier, tell of a frame."""
         self._crop = seen.crop
         (group,) = self._groups
         group.bank.select_conditioning(group.anchors, seen.index, lambda anchor: self._encode_anchor(group, anchor))
-        return self._attend(group.bank, seen), self._gather_clues(group.bank, seen)
+        return self._make_context(group.bank, seen, 0, previous)
 
     def to_masks(self, crop: Crop, low_res: torch.Tensor) -> NDArray[np.bool_]:
         """Masks (B, H, W) in frame pixels, cleaned as the settings ask."""
@@ -260,7 +261,7 @@ class Sweep:
         grey, mask = self._shop.cache.get(anchor.frame, self._crop).grey, anchor.low_res
         shown = Moved(mask, grey, carried=carried_from(grey, mask))  # as if it were the last mask and nothing moved
         clues = Clues(grey, step=self._shop.cache.step(self._crop), anchor_image=grey, anchor_logits=mask)
-        is_sure = steps.certainty(self._shop.network.glance(clues.with_moved(shown))) >= FAMILIAR
+        is_sure = expected_iou(self._shop.network.glance(clues.with_moved(shown))) >= FAMILIAR
         return is_own | (anchor.object_score[:, 0] <= 0) | is_sure
 
     def _apply_corrections(self, group: Group, seen: Frame, decoded: steps.Decoded) -> tuple[steps.Decoded, list[int]]:
@@ -269,13 +270,17 @@ class Sweep:
         for row, object_id in enumerate(group.object_ids):
             prompt = self._shop.corrections.get((object_id, seen.index))
             if prompt is not None:
-                one = slice(row, row + 1)
-                clues = self._gather_clues(group.bank, seen)
-                clues = replace(clues, anchor_logits=clues.anchor_logits[one])
-                context = Context(self._attend(group.bank, seen)[one], decoded.low_res[one], clues)
+                context = self._make_context(group.bank, seen, row, decoded.low_res[row : row + 1])
                 decoded = put_row(decoded, row, self._shop.prompter.correct(seen, prompt, context))
                 corrected.append(object_id)
         return decoded, corrected
+
+    def _make_context(self, bank: MemoryBank, seen: Frame, row: int, previous: torch.Tensor) -> Context:
+        """What is known of one object of a batch on a frame, for its clicks."""
+        one, clues = slice(row, row + 1), self._gather_clues(bank, seen)
+        clues = replace(clues, anchor_logits=clues.anchor_logits[one])
+        embedding = None if self._shop.cache.follows_alone else self._attend(bank, seen)[one]
+        return Context(previous, clues, embedding)
 
     def _remember(self, seen: Frame, decoded: steps.Decoded, is_prompted: bool, is_anchor: bool = False) -> Entry:
         """Encode a frame with its masks, if the network had a part in them."""
@@ -303,16 +308,19 @@ class Sweep:
 
     def _decode_anchor(self, prompted: Prompted, seen: Frame) -> steps.Decoded:
         """Bring the answer to a prompt, or a given mask, under the present crop."""
-        network = self._shop.network
-        if prompted.decoded is None:
-            mask = self._crop.cut_mask(prompted.mask, network.size).to(network.device)
-            decoded = steps.use_mask(network.model, seen.features, mask)
-            coarse = steps.resize(decoded.low_res, network.size)  # what sam2 remembers of a given mask
-            return replace(decoded, high_res=coarse)
-        if prompted.crop == self._crop:
-            return prompted.decoded
-        high_res = prompted.crop.transfer(prompted.decoded.low_res, self._crop, network.size)
-        return replace(prompted.decoded, low_res=steps.resize(high_res, network.mask_side), high_res=high_res)
+        network, decoded = self._shop.network, prompted.decoded
+        if decoded is None:
+            decoded = steps.take_mask(
+                network.model, self._crop.cut_mask(prompted.mask, network.size).to(network.device)
+            )
+        elif prompted.crop != self._crop:
+            high_res = prompted.crop.transfer(decoded.low_res, self._crop, network.size)
+            decoded = replace(decoded, low_res=steps.resize(high_res, network.mask_side), high_res=high_res)
+        if decoded.pointer is not None or self._shop.cache.follows_alone:
+            return decoded
+        pointer = steps.point_at(network.model, seen.features, (decoded.high_res > 0).float())
+        coarse = steps.resize(decoded.low_res, network.size)  # what sam2 remembers of a given mask
+        return replace(decoded, pointer=pointer, high_res=coarse)
 
     def _encode_again(self, entry: Entry) -> Entry:
         """Encode a tracked frame again under the present crop; its pointers stay."""

@@ -16,7 +16,6 @@ from ..core.plan import Direction, FrameRange, Pass, affected_frames, plan_passe
 from ..core.prompts import FramePrompt, PromptSet
 from ..core.settings import EngineSettings
 from ..model import steps
-from ..model.refiner import Clues
 from .crop import Crop, CropPolicy, bounding_box, join_boxes
 from .joining import Sides
 from .network import Frame, FrameCache, Network
@@ -214,15 +213,15 @@ class Session:
         clicks = [(point.x, point.y, point.x, point.y) for point in prompt.points]
         crop = self._policy.choose(join_boxes([bounding_box(self._prompter.to_mask(*self._unpack(key))[0]), *clicks]))
         seen = self._cache.get(frame, crop)
-        embedding, clues = self._recall(object_id, others, seen)
-        decoded = self._prompter.correct(seen, prompt, Context(embedding, self._find_logits(key, crop), clues))
+        context = self._recall(object_id, others, seen, self._find_logits(key, crop))
+        decoded = self._prompter.correct(seen, prompt, context)
         return Prompted(self._prompter.to_mask(crop, decoded.low_res)[0], crop, decoded)
 
-    def _recall(self, object_id: int, anchors: list[int], seen: Frame) -> tuple[torch.Tensor, Clues]:
+    def _recall(self, object_id: int, anchors: list[int], seen: Frame, previous: torch.Tensor) -> Context:
         """What an object's other anchors tell of a frame, see ``Sweep.recall``."""
         shop = self._make_workshop(dict.fromkeys(self._prompts.object_ids, ()))
         one = Pass((object_id,), (seen.index,), seen.index < anchors[0])
-        return Sweep(shop, [one], {object_id: tuple(anchors)}, 2).recall(seen)
+        return Sweep(shop, [one], {object_id: tuple(anchors)}, 2).recall(seen, previous)
 
     def _report_anchors(self, frame: int, object_ids: list[int]) -> FrameResult:
         """The answers to prompts on one frame."""

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
+from .certainty import expected_iou
+
 if TYPE_CHECKING:
     from .refiner import Clues
 
@@ -252,7 +254,7 @@ def redraw(model: SAM2Base, decoded: Decoded, logits: torch.Tensor) -> Decoded:
 
 def draw(model: SAM2Base, logits: torch.Tensor) -> Decoded:
     """Take mask logits (B, 1, h, w) that the refiner drew alone as an answer; scores follow from them."""
-    iou = certainty(logits)
+    iou = expected_iou(logits)
     high_res = resize(logits, model.image_size)
     return Decoded(
         low_res=logits,
@@ -265,29 +267,23 @@ def draw(model: SAM2Base, logits: torch.Tensor) -> Decoded:
     )
 
 
-def certainty(logits: torch.Tensor) -> torch.Tensor:
-    """IoU (B,) to be expected of refined masks if their probabilities (logits (B, 1, h, w)) are right."""
-    probability = torch.sigmoid(logits.float())
-    found = (probability > 0.5).to(probability.dtype)
-    union = torch.maximum(probability, found).sum(dim=(1, 2, 3))
-    return (probability * found).sum(dim=(1, 2, 3)) / union.clamp_min(1e-6)
+def take_mask(model: SAM2Base, mask: torch.Tensor) -> Decoded:
+    """Take a given mask (B, 1, S, S), float 0 or 1, as its frame's output; no network is asked."""
+    high_res, ones = mask * MASK_SCALE + MASK_BIAS, mask.new_ones(mask.shape[0])
+    low_res = resize(high_res, mask_side(model))
+    score = high_res.amax(dim=(2, 3))
+    return Decoded(low_res, high_res, ones, score, pointer=None, candidates=low_res, candidate_ious=ones[:, None])
 
 
 def use_mask(model: SAM2Base, features: Features, mask: torch.Tensor) -> Decoded:
     """Take a given mask (B, 1, S, S), float 0 or 1, as its frame's output; the decoder supplies the object pointer."""
-    high_res = mask * MASK_SCALE + MASK_BIAS
-    low_res = resize(high_res, mask_side(model))
-    decoded = decode(model, features.embedding, features, mask_logits=model.mask_downsample(mask))
-    is_present = (mask.flatten(1) > 0).any(1, keepdim=True).to(decoded.pointer.dtype)  # (B, 1)
-    return Decoded(
-        low_res=low_res,
-        high_res=high_res,
-        iou=mask.new_ones(mask.shape[0]),
-        object_score=MASK_SCALE * is_present + MASK_BIAS,
-        pointer=_pointer_or_none(model, decoded.pointer, is_present),
-        candidates=low_res,
-        candidate_ious=mask.new_ones(mask.shape[0], 1),
-    )
+    return replace(take_mask(model, mask), pointer=point_at(model, features, mask))
+
+
+def point_at(model: SAM2Base, features: Features, mask: torch.Tensor) -> torch.Tensor:
+    """Object pointers (B, C) of masks (B, 1, S, S), float 0 or 1."""
+    pointer = decode(model, features.embedding, features, mask_logits=model.mask_downsample(mask)).pointer
+    return _pointer_or_none(model, pointer, mask.amax(dim=(2, 3)).to(pointer.dtype))
 
 
 def remember(

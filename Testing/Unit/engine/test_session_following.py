@@ -1,0 +1,150 @@
+"""Sessions: how a mask gets from frame to frame, with and without the network's memory."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sessions import SIZE, collect, count_encoder_calls, follow_slices, open_session, with_masks
+from upstream import build_lively_model, draw_frames
+
+from DDSAM2SlicerLib.core.metrics import dice
+from DDSAM2SlicerLib.core.prompts import Point
+from DDSAM2SlicerLib.engine.network import Network
+from DDSAM2SlicerLib.engine.propagate import Sweep
+from DDSAM2SlicerLib.engine.session import ROOM
+from DDSAM2SlicerLib.model.architectures import ARCHITECTURES
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Distances that the refiner was told, look by look, without those at the prompted frame itself."""
+    told, glance = [], Network.glance
+
+    def note(self, clues):
+        if clues.hint is not clues.anchor_logits:
+            told.append(round(float(clues.step) * SIZE))
+        return glance(self, clues)
+
+    monkeypatch.setattr(Network, "glance", note)
+    return told
+
+
+@pytest.mark.parametrize(("use", "in_time", "between_slices"), [("auto", 12, 0), ("always", 12, 12), ("never", 0, 0)])
+def test_by_default_the_memory_helps_in_time_only(a_model, a_scene, monkeypatch, use, in_time, between_slices):
+    frames, masks = a_scene
+    calls = count_encoder_calls(monkeypatch)
+    session = open_session(a_model, frames, mask_prior=True, memory_use=use)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    list(session.propagate())
+    assert len(calls) == in_time
+    calls.clear()
+    follow_slices(a_model, frames, with_masks(masks, (1, 0)), memory_use=use)
+    assert len(calls) == between_slices
+
+
+def test_between_slices_a_mask_follows_from_the_two_before_it_but_none_beyond_a_given_one(a_model, a_scene, looks):
+    frames, masks = a_scene
+    follow_slices(a_model, frames[:5], with_masks(masks, (1, 0)))
+    assert looks == [2, 2, 4, 2, 4, 2, 4]
+    looks.clear()
+    results = follow_slices(a_model, frames[:5], with_masks(masks, (1, 0)), locked={1: {2: masks[2, 0]}})
+    assert looks == [2, 2, 2, 4, 2]  # forward to the slices 1, 3 and 4, back from 2 to 1
+    assert [result.frame for result in results] == [0, 1, 3, 4, 1]
+
+
+def test_without_memory_in_time_a_mask_follows_from_the_one_before_it(a_model, a_scene, looks):
+    frames, masks = a_scene
+    session = open_session(a_model, frames[:5], mask_prior=True, memory_use="never")
+    session.set_prompts(with_masks(masks, (1, 0)))
+    list(session.propagate())
+    assert looks == [0] * 4
+
+
+def test_from_slice_to_slice_more_around_the_object_is_in_view_than_in_time(a_model):
+    frames, masks = draw_frames(3, 256)
+    settings = {"zoom": True, "min_crop_px": 32, "mask_prior": True}
+    session = open_session(a_model, frames, **settings)
+    session.set_prompts(with_masks(masks, (3, 0)))
+    in_time = list(session.propagate())[1].crop
+    between = follow_slices(a_model, frames, with_masks(masks, (3, 0)), **settings)[1].crop
+    assert between.width == pytest.approx(ROOM * in_time.width, abs=2)
+    assert between.width > in_time.width
+
+
+def test_without_memory_masks_clicks_and_corrections_need_the_refiner_only(a_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+    calls = count_encoder_calls(monkeypatch)
+    session = open_session(a_model, frames, mask_prior=True, memory_use="never")
+    prompts = with_masks(masks, (1, 0), (2, 0))
+    session.set_prompts(prompts.with_point(3, 0, Point(10, 10)))
+    session.preview(0)
+    session.set_prompts(prompts)
+    found = collect(session.propagate())
+    session.set_prompts(prompts.with_point(1, 7, Point(20, 20, positive=False)))
+    corrected = collect(session.propagate())
+    assert not calls
+    assert found.keys() == corrected.keys()
+    assert not corrected[1, 7][20, 20]
+    assert all((found[2, frame] == corrected[2, frame]).all() for frame in range(12))
+    assert all(dice(found[one, 3], masks[3, one - 1]) > 0.5 for one in (1, 2))
+
+
+def test_without_memory_a_small_object_is_followed_by_the_window_too(a_model):
+    (frame,), (mask,) = draw_frames(1, 256)
+    frames, masks = (np.stack([np.roll(one, 5 * step, axis=-1) for step in range(10)]) for one in (frame, mask))
+    session = open_session(a_model, frames, zoom=True, min_crop_px=32, mask_prior=True, memory_use="never")
+    session.set_prompts(with_masks(masks, (3, 0)))
+    results = list(session.propagate())
+    assert len({result.crop for result in results[1:]}) > 1
+    assert dice(results[-1].masks[0], masks[-1, 2]) > 0.5
+
+
+def test_a_model_that_cannot_refine_always_uses_its_memory(a_scene):
+    frames, masks = a_scene
+    model = build_lively_model(replace(ARCHITECTURES["hiera_nano"].with_image_size(SIZE), refiner=False))
+    answers = []
+    for use in ("always", "never"):
+        session = open_session(model, frames, mask_prior=True, memory_use=use)
+        session.set_prompts(with_masks(masks, (1, 0)))
+        answers.append(collect(session.propagate()))
+    assert all((answers[0][key] == answers[1][key]).all() for key in answers[0])
+
+
+def test_masks_that_the_refiner_would_not_draw_go_where_the_image_goes(a_blind_model, a_scene, monkeypatch):
+    frames, masks = a_scene
+
+    def follow():
+        session = open_session(a_blind_model, frames, mask_prior=True)
+        session.set_prompts(with_masks(masks, (1, 0), (2, 0)))
+        return collect(session.propagate())
+
+    found = follow()
+    assert all(dice(found[one, 3], masks[3, one - 1]) > 0.8 for one in (1, 2))
+    monkeypatch.setattr(Sweep, "_is_familiar", lambda *_: torch.tensor([True, False]))
+    found = follow()
+    assert not found[1, 3].any()
+    assert dice(found[2, 3], masks[3, 1]) > 0.8
+
+
+@pytest.mark.parametrize("rule", ["pruned", "split_pruned", "diverse", "confident"])
+def test_every_memory_rule_runs_with_several_objects(a_model, a_scene, rule):
+    frames, masks = a_scene
+    session = open_session(a_model, frames, memory_rule=rule)
+    session.set_prompts(with_masks(masks, (1, 0), (2, 0)))
+    assert len(collect(session.propagate())) == 24
+
+
+def test_zoom_follows_a_small_object_and_masks_land_where_the_object_is(a_model):
+    frames, masks = draw_frames(8, 256)
+    session = open_session(a_model, frames, zoom=True, min_crop_px=32, mask_prior=True)
+    session.set_prompts(with_masks(masks, (3, 0)))
+    results = list(session.propagate())
+    rows, columns = np.nonzero(masks[0, 2])
+    crop = results[1].crop
+    assert crop.width < 128
+    assert crop.x <= columns.min() <= columns.max() < crop.x + crop.width
+    assert crop.y <= rows.min() <= rows.max() < crop.y + crop.height
+    outside = results[1].masks[0].copy()
+    outside[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width] = False
+    assert not outside.any()
