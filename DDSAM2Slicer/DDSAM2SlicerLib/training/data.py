@@ -20,6 +20,8 @@ SEED_STRIDE = 1_000_003
 """Distance between the seeds of two scenes, so that streams of different recipes do not overlap by accident."""
 NO_END = 2**31
 """More scenes than any training draws."""
+MOST_EMPTY = 200
+"""After so many scenes without a clip, one after the other, none is to be expected."""
 FIRST_CLIPS = 1000
 """Training begins when a quarter of the pool is there, or this many clips."""
 
@@ -52,13 +54,27 @@ class Scenes(Dataset):
 def scene_batches(
     settings: ClipSettings, seed: int, stride: int = 1, first: int = 0, num_workers: int = 0
 ) -> Iterator[Batch]:
-    """Yield the clips of scene after scene, drawn ahead by so many processes; their number changes nothing."""
+    """Yield the clips of scene after scene, drawn ahead by so many processes; their number changes nothing.
+
+    Raises:
+        SettingsError: If scene after scene gives none.
+    """
     prefetch = {"prefetch_factor": 16} if num_workers else {}
     numbers = range(first, NO_END)
     loader = DataLoader(
         Scenes(settings, seed, stride), batch_size=None, sampler=numbers, num_workers=num_workers, **prefetch
     )
-    return (Batch(*parts, "mask") for parts in loader if parts is not None)
+    num_empty = 0
+    for parts in loader:
+        num_empty = num_empty + 1 if parts is None else 0
+        if num_empty == MOST_EMPTY:
+            msg = (
+                f"{MOST_EMPTY} scenes in a row gave no clip. If the warnings before this name files, take these out of "
+                f"{settings.label_maps or 'the label maps'}; otherwise ask for larger objects."
+            )
+            raise SettingsError(msg)
+        if parts is not None:
+            yield Batch(*parts, "mask")
 
 
 class Pool:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from DDSAM2SlicerLib.core.errors import SettingsError
+from DDSAM2SlicerLib.training import data
 from DDSAM2SlicerLib.training.atlas import (
     aim,
     find_label_maps,
@@ -140,3 +141,12 @@ def test_one_bad_file_is_named_and_ends_no_training(label_map, caplog):
     batches = islice(scene_batches(settings, seed=3), 6)
     assert all(len(batch.frames) for batch in batches)
     assert "broken.nii cannot be read" in caplog.text
+
+
+def test_a_folder_of_bad_files_ends_training_with_one_sentence(tmp_path, monkeypatch):
+    """It would wait for a clip for ever."""
+    (tmp_path / "broken.nii").write_bytes(b"no image")
+    monkeypatch.setattr(data, "MOST_EMPTY", 5)
+    settings = ClipSettings(num_frames=4, size=64, scene_size=64, label_maps=str(tmp_path), label_map_share=1.0)
+    with pytest.raises(SettingsError, match=r"5 scenes in a row gave no clip.*take these out of"):
+        next(scene_batches(settings, seed=3))
