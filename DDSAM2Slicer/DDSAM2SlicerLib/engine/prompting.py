@@ -53,7 +53,7 @@ class Context:
 
 
 class Prompter:
-    """Decodes prompts on single frames."""
+    """Answers prompts on single frames."""
 
     def __init__(self, network: Network, cache: FrameCache, policy: CropPolicy) -> None:
         """Work on the frames of one session."""
@@ -62,7 +62,7 @@ class Prompter:
         self._policy = policy
 
     def answer(self, frame: int, prompt: FramePrompt) -> Prompted:
-        """Segment the object a prompt shows, from this frame alone."""
+        """Segment the object a prompt shows, whatever is known of it on other frames."""
         if prompt.mask is not None:
             return Prompted(prompt.mask)
         if prompt.box is not None:
