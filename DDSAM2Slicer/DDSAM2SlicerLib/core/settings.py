@@ -73,7 +73,8 @@ class EngineSettings(Settings):
     memory_use: str = option(
         "auto",
         "Whether the network's memory helps to follow masks, or motion and refiner do it alone, if the model has both; "
-        "auto: memory in time, none between slices, where the default model follows given masks better without.",
+        "auto: memory in time, none between slices, where the default model follows given masks better without. "
+        "Only with always does the network have a part in the answers to prompts, too.",
         choices=("auto", "always", "never"),
     )
     min_certainty: float = option(

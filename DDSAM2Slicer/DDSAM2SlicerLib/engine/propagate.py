@@ -18,7 +18,7 @@ from ..core.plan import Pass
 from ..core.prompts import FramePrompt
 from ..core.settings import EngineSettings
 from ..model import steps
-from ..model.certainty import expected_iou
+from ..model.certainty import agreement, expected_iou
 from ..model.prior import Moved
 from ..model.refiner import Clues, carried_from, trend_of
 from .crop import Crop, CropPolicy, bounding_box, join_boxes
@@ -310,9 +310,8 @@ class Sweep:
         """Bring the answer to a prompt, or a given mask, under the present crop."""
         network, decoded = self._shop.network, prompted.decoded
         if decoded is None:
-            decoded = steps.take_mask(
-                network.model, self._crop.cut_mask(prompted.mask, network.size).to(network.device)
-            )
+            mask = self._crop.cut_mask(prompted.mask, network.size).to(network.device)
+            decoded = steps.take_mask(network.model, mask)
         elif prompted.crop != self._crop:
             high_res = prompted.crop.transfer(decoded.low_res, self._crop, network.size)
             decoded = replace(decoded, low_res=steps.resize(high_res, network.mask_side), high_res=high_res)
@@ -365,10 +364,3 @@ class Sweep:
         group.masks = followed
         group.end_objects(self._shop.settings.stop_after_empty)
         return result
-
-
-def agreement(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Dice (B,) of two masks, given as logits (B, 1, h, w); 1 where both are empty."""
-    first, second = one > 0, other > 0
-    common, both = (masks.sum(dim=(1, 2, 3)) for masks in (first & second, torch.cat([first, second], dim=1)))
-    return torch.where(both > 0, 2 * common / both.clamp_min(1), 1.0)

@@ -1,4 +1,4 @@
-"""What the probabilities of a refined mask promise, taken for right and independent (layer: model)."""
+"""How sure refined masks are, by their own probabilities, taken for right, and by each other (layer: model)."""
 
 from __future__ import annotations
 
@@ -29,3 +29,10 @@ def raise_to_best(logits: torch.Tensor) -> torch.Tensor:
     best = expected.argmax(1, keepdim=True)
     threshold = ordered.gather(1, (best + 1).clamp_max(ordered.shape[1] - 1))  # the first that is left out
     return logits - threshold.clamp(-LARGEST_SHIFT, 0)[..., None, None]
+
+
+def agreement(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Dice (B,) of two masks, given as logits (B, 1, h, w); 1 where both are empty."""
+    first, second = one > 0, other > 0
+    common, both = (masks.sum(dim=(1, 2, 3)) for masks in (first & second, torch.cat([first, second], dim=1)))
+    return torch.where(both > 0, 2 * common / both.clamp_min(1), 1.0)
