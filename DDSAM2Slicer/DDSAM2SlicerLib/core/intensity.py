@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,8 @@ ROBUST_PERCENTILES = (0.5, 99.5)
 MAX_SAMPLES = 2_000_000
 """Percentiles of larger images are taken on a regular subset of about this many voxels."""
 
+WORTH_A_TABLE = 4096
+"""So many values of 8 or 16 bits are looked up in a table, which takes a tenth of the time and is the same."""
 NUM_TONES = 256
 """Bins of the histogram that a stretched mapping follows."""
 
@@ -115,9 +118,13 @@ class IntensityMapping:
         """Map values of any shape to uint8; the result is a new array in row-major order."""
         if self.is_constant:
             return np.zeros(array.shape, np.uint8)
-        if array.dtype == np.uint8 and self.tones is None and (self.low, self.high) == (0.0, 255.0):
-            grey = np.array(array, order="C")
-            return 255 - grey if self.invert else grey
+        if array.dtype.kind in "iu" and array.dtype.itemsize <= 2 and array.size >= WORTH_A_TABLE:
+            native = array.astype(array.dtype.newbyteorder("="), copy=False)
+            return np.ascontiguousarray(_make_table(self, native.dtype)[native.view(f"u{native.itemsize}")])
+        return self._compute(array)
+
+    def _compute(self, array: NDArray) -> NDArray[np.uint8]:
+        """Map each value by itself."""
         # Always 64 bits: the same value must give the same grey whatever type it is stored in.
         values = np.array(array, dtype=np.float64, order="C")
         if array.dtype.kind == "f":
@@ -131,6 +138,13 @@ class IntensityMapping:
         np.rint(values, out=values)
         grey = values.astype(np.uint8)
         return 255 - grey if self.invert else grey
+
+
+@lru_cache(maxsize=16)
+def _make_table(mapping: IntensityMapping, dtype: np.dtype) -> NDArray[np.uint8]:
+    """Grey of every value of an integer type of 8 or 16 bits, in the order of its bits read as unsigned."""
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    return mapping._compute(np.arange(np.iinfo(unsigned).max + 1).astype(unsigned).view(dtype))
 
 
 def choose_mapping(arrays: Sequence[NDArray], mapping: IntensityMapping | None, has_colour: bool) -> IntensityMapping:

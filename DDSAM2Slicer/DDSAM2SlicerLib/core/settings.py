@@ -68,13 +68,15 @@ class EngineSettings(Settings):
         "Which earlier frames condition the next one.",
         choices=("recent", "short", "pruned", "split_pruned", "diverse", "confident"),
     )
-    stop_after_empty: int = option(3, "Frames without the object after which it has ended; 0 never ends it.", low=0)
+    stop_after_empty: int = option(
+        3, "Slices without the object after which it has ended; 0 never ends it. In time it may come back.", low=0
+    )
     mask_prior: bool = option(True, "Use the model's motion-compensated previous mask, if it has one.")
     memory_use: str = option(
         "auto",
-        "Whether the network's memory helps to follow masks, or motion and refiner do it alone, if the model has both; "
-        "auto: memory in time, none between slices, where the default model follows given masks better without. "
-        "Only with always does the network have a part in the answers to prompts, too.",
+        "Whether the network and its memory have a part in the answers to prompts and in following masks (always), or "
+        "motion and refiner do it alone (never), if the model has both; auto: alone, as the default model does it as "
+        "well and faster, but always with adapters of your own, which act in the network.",
         choices=("auto", "always", "never"),
     )
     min_certainty: float = option(

@@ -66,13 +66,17 @@ class Crop:
 
     def transfer(self, logits: torch.Tensor, other: Crop, size: int) -> torch.Tensor:
         """Resample logits (B, 1, h, w) of this crop to (B, 1, size, size) of another; outside is background."""
-        scale_x, scale_y = other.width / self.width, other.height / self.height
-        shift_x = (2 * (other.x - self.x) + other.width) / self.width - 1
-        shift_y = (2 * (other.y - self.y) + other.height) / self.height - 1
-        affine = logits.new_tensor([[[scale_x, 0.0, shift_x], [0.0, scale_y, shift_y]]], dtype=torch.float32)
+        affine = other.affine_in(self)[None].to(logits.device)
         grid = F.affine_grid(affine, (1, 1, size, size), align_corners=False).expand(logits.shape[0], -1, -1, -1)
         lifted = logits.float().clamp_min(OUTSIDE_LOGIT) - OUTSIDE_LOGIT
         return F.grid_sample(lifted, grid, mode="bilinear", align_corners=False) + OUTSIDE_LOGIT
+
+    def affine_in(self, other: Crop) -> torch.Tensor:
+        """The matrix (2, 3) of ``F.affine_grid`` that samples this window in an image of another one."""
+        scale_x, scale_y = self.width / other.width, self.height / other.height
+        shift_x = (2 * (self.x - other.x) + self.width) / other.width - 1
+        shift_y = (2 * (self.y - other.y) + self.height) / other.height - 1
+        return torch.tensor([[scale_x, 0.0, shift_x], [0.0, scale_y, shift_y]])
 
     def _extract(self, frame: NDArray) -> NDArray:
         """Copy the window out of (H, W, C), with zeros where it reaches beyond the frame."""

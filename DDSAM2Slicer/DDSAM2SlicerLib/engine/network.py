@@ -91,10 +91,10 @@ class Network:
         """Whether the refiner answers prompts without encoder and decoder, which add nothing that it misses."""
         return self._memory_use != "always" and self.model.refiner is not None
 
-    def follows_alone(self, step_mm: float | None) -> bool:
-        """Whether motion and refiner follow masks without the memory, through slices so far apart or (None) in time."""
-        is_wanted = self._memory_use == "never" or (self._memory_use == "auto" and step_mm is not None)
-        return is_wanted and self.prior is not None and self.model.refiner is not None
+    @property
+    def follows_alone(self) -> bool:
+        """Whether motion and refiner follow masks without the network's memory."""
+        return self.answers_alone and self.prior is not None
 
     def refine(self, decoded: steps.Decoded, clues: Clues) -> steps.Decoded:
         """Redraw decoded masks, if the model has a refiner."""
@@ -139,9 +139,8 @@ class FrameCache:
         """Keep the stack; no frame is read yet."""
         self._network = network
         self._source = source
-        self._is_in_space = source.frame_step_mm is not None
-        self.follows_alone = network.follows_alone(source.frame_step_mm)
-        self.reach = REACH_ALONE if self.follows_alone and self._is_in_space else 1
+        self.is_in_time = source.frame_step_mm is None
+        self.reach = REACH_ALONE if network.follows_alone and not self.is_in_time else 1
         self._frames: OrderedDict[tuple[int, Crop], Frame] = OrderedDict()
         self._ahead: OrderedDict[tuple[int, Crop], Future[tuple[Frame, Motions]]] = OrderedDict()
         self._motions: Motions = OrderedDict()
@@ -168,21 +167,20 @@ class FrameCache:
         return self._motions[key]
 
     def prepare(self, index: int, sources: Iterable[int], crop: Crop) -> None:
-        """Let the helper, if there is one, make a frame ready and find the motions from other frames to it."""
+        """Let the helper, if there is one, encode a frame and find the motions from other frames to it."""
         key = (index, crop)
-        if self._network.helper is None or key in self._frames or key in self._ahead:
+        if self._network.helper is None or key in self._ahead:
             return
-        image, before = self.look(index, crop), {one: self.get(one, crop).grey for one in sources}
+        frame, step, prior = self.get(index, crop), self.step(crop), self._network.prior
+        before = {(one, *key): self.get(one, crop).grey for one in sources if (one, *key) not in self._motions}
 
         def work() -> tuple[Frame, Motions]:
-            prior, frame = self._network.prior, self._make(index, crop, image)
             with self._network.computing():
-                if not self.follows_alone:
-                    frame.features = frame.encode()
+                if not self._network.follows_alone:
+                    frame.features  # noqa: B018 - kept once it is asked for
                 if prior is None:
                     return frame, {}
-                step = self.step(crop)
-                return frame, {(one, *key): prior.register(grey, frame.grey, step) for one, grey in before.items()}
+                return frame, {way: prior.register(grey, frame.grey, step) for way, grey in before.items()}
 
         _keep(self._ahead, key, self._network.helper.submit(work))
 
@@ -198,7 +196,7 @@ class FrameCache:
 
     def slices_beside(self, index: int) -> list[int]:
         """The slices before and behind one; none in time."""
-        near = [index - 1, index + 1] if self._is_in_space else []
+        near = [] if self.is_in_time else [index - 1, index + 1]
         return [one for one in near if 0 <= one < self._source.num_frames]
 
     def clear(self) -> None:

@@ -21,7 +21,7 @@ from ..model import steps
 from ..model.certainty import agreement, expected_iou
 from ..model.prior import Moved
 from ..model.refiner import Clues, carried_from, trend_of
-from .crop import Crop, CropPolicy, bounding_box, join_boxes
+from .crop import Box, Crop, CropPolicy, bounding_box, join_boxes
 from .group import ALONE, WITH_MEMORY, Group, form_batches
 from .memory_bank import Entry, MemoryBank, summarise
 from .network import Frame, FrameCache, Network
@@ -66,6 +66,8 @@ class Sweep:
         self.frames = sorted({frame for one in passes for frame in one.frames}, reverse=self.reverse)
         self._following = dict(pairwise(self.frames))
         self._crop: Crop | None = None
+        self._been: Box | None = None
+        self._looks_back = shop.cache.is_in_time and shop.network.prior is not None
 
     def step(self, frame: int) -> list[FrameResult]:
         """Segment one frame for all groups that visit it."""
@@ -79,7 +81,7 @@ class Sweep:
                 self._move_crop(active)
                 seen = self._shop.cache.get(frame, self._crop)
                 if (following := self._following.get(frame)) is not None:
-                    self._shop.cache.prepare(following, self._sources(following), self._crop)
+                    self._shop.cache.prepare(following, self._sources(active, following), self._crop)
                 results += [self._segment(group, seen) for group in active]
         return results
 
@@ -116,24 +118,28 @@ class Sweep:
 
     def _revive(self, frame: int) -> None:
         """Track ended objects again behind an anchor, where the user says that they are."""
-        previous = frame + 1 if self.reverse else frame - 1
+        previous = self._previous(frame)
         for group in [group for group in self._groups if group.ended and previous in group.anchors]:
             self._groups.append(self._make_group(group.ended, group.frames, group.anchors, group.bank.max_pointers))
             group.ended = []
 
     def _start_groups(self, groups: list[Group], frame: int) -> None:
         """Give groups that begin, or have just passed an anchor, the anchor's masks to follow."""
-        previous = frame + 1 if self.reverse else frame - 1
+        previous = self._previous(frame)
         for group in groups:
             if group.masks and previous not in group.anchors:
                 continue
             source = previous if previous in group.anchors else min(group.anchors, key=lambda one: abs(one - frame))
             group.masks = {object_id: self._shop.anchor(object_id, source).mask for object_id in group.object_ids}
             group.certainty.clear()
+            group.lineage.clear()
 
     def _move_crop(self, groups: list[Group]) -> None:
         """Let the crop follow the objects; when it moves, all memories are encoded again under the new one."""
         box = join_boxes([bounding_box(mask) for group in groups for mask in group.masks.values()])
+        self._been = join_boxes([self._been, box])
+        if self._shop.cache.is_in_time:  # what is gone is looked for wherever it has been
+            box = box or self._been
         policy = self._shop.policy
         crop = policy.choose(box) if self._crop is None else policy.follow(self._crop, box)
         if crop != self._crop:
@@ -141,29 +147,50 @@ class Sweep:
             for group in self._groups:
                 group.bank.replace_recent(self._encode_again)
 
-    def _sources(self, frame: int) -> list[int]:
+    def _sources(self, groups: list[Group], frame: int) -> set[int]:
         """Frames whose masks will be moved to this one."""
+        if self._looks_back:
+            return {self._choose_source(group, frame) for group in groups if frame in group.frames}
         back = 1 if self.reverse else -1
-        near = [frame + back * distance for distance in range(1, self._shop.cache.reach + 1)]
-        return [one for one in near if 0 <= one < self._shop.num_frames]
+        near = {frame + back * distance for distance in range(1, self._shop.cache.reach + 1)}
+        return near & set(range(self._shop.num_frames))
+
+    def _choose_source(self, group: Group, frame: int) -> int:
+        """The frame whose masks are moved to this one; in time any since the latest anchor, see ``Lineage.choose``."""
+        previous = self._previous(frame)
+        if not self._looks_back or previous not in {*group.lineage.lengths, *group.anchors}:
+            return previous
+        before, after = ([one for one in group.anchors if (one > frame) is later] for later in (False, True))
+        around = (*before[-1:], *after[:1])
+        return group.lineage.choose(frame, previous, around, self._crop, self._look)
+
+    def _look(self, frame: int) -> torch.Tensor:
+        """Grey values (1, 1, R, R) of a frame under the present crop."""
+        return self._shop.cache.get(frame, self._crop).grey
+
+    def _previous(self, frame: int) -> int:
+        """The frame before one in the order of the sweep."""
+        return frame + 1 if self.reverse else frame - 1
 
     def _segment(self, group: Group, seen: Frame) -> FrameResult:
         """Segment one frame for one batch and remember it."""
         bank = group.bank
         bank.select_conditioning(group.anchors, seen.index, lambda anchor: self._encode_anchor(group, anchor))
-        moved = self._move_neighbour(bank, seen)
+        moved = self._move_source(group, seen)
         decoded, corrected = self._apply_corrections(group, seen, self._follow(group, seen, moved))
         if seen.index != group.frames[-1]:  # what is seen last, nobody reads
             entry = self._remember(seen, decoded, is_prompted=bool(corrected))
             if moved is not None and not corrected:  # a click's change is no trend
                 entry.trend, entry.carried = trend_of(entry.low_res, moved.logits), moved.carried
             bank.add(entry)
+            if self._looks_back:
+                group.lineage.add(entry)
         return self._report(group, seen, decoded, corrected)
 
     def _follow(self, group: Group, seen: Frame, moved: Moved | None) -> steps.Decoded:
         """Find the objects by the network's memory and the refiner, or by the refiner alone."""
         network = self._shop.network
-        if moved is not None and self._shop.cache.follows_alone:
+        if moved is not None and self._shop.network.follows_alone:
             answers = self._draw_alone(group.bank, seen, moved)
             logits = self._unless_strange(group, seen, torch.stack(answers).mean(0), moved)
             decoded = steps.draw(network.model, logits)
@@ -220,12 +247,18 @@ class Sweep:
             parts.update(zip(rows, output, strict=True))
         return torch.stack([parts[row] for row in range(bank.num_objects)])
 
-    def _move_neighbour(self, bank: MemoryBank, seen: Frame) -> Moved | None:
-        """Motion-compensated mask of the neighbouring frame, if the model has been trained to use it."""
-        neighbour = bank.neighbour(seen.index)
-        if self._shop.network.prior is None or neighbour is None:
+    def _move_source(self, group: Group, seen: Frame) -> Moved | None:
+        """Motion-compensated mask of an earlier frame, if the model has been trained to use it."""
+        if self._shop.network.prior is None:
             return None
-        return self._move(neighbour, seen)
+        source = self._choose_source(group, seen.index)
+        if source == self._previous(seen.index):
+            entry = group.bank.neighbour(seen.index)
+        else:
+            entry = group.bank.conditioning.get(source) or group.lineage.entries[source]
+        if entry is None:
+            return None
+        return self._move(entry if entry.crop == self._crop else self._encode_again(entry), seen)
 
     def _move(self, entry: Entry, seen: Frame) -> Moved:
         """Mask and clues of an earlier frame, moved as the image moved."""
@@ -279,7 +312,7 @@ class Sweep:
         """What is known of one object of a batch on a frame, for its clicks."""
         one, clues = slice(row, row + 1), self._gather_clues(bank, seen)
         clues = replace(clues, anchor_logits=clues.anchor_logits[one])
-        embedding = None if self._shop.cache.follows_alone else self._attend(bank, seen)[one]
+        embedding = None if self._shop.network.follows_alone else self._attend(bank, seen)[one]
         return Context(previous, clues, embedding)
 
     def _remember(self, seen: Frame, decoded: steps.Decoded, is_prompted: bool, is_anchor: bool = False) -> Entry:
@@ -315,7 +348,7 @@ class Sweep:
         elif prompted.crop != self._crop:
             high_res = prompted.crop.transfer(decoded.low_res, self._crop, network.size)
             decoded = replace(decoded, low_res=steps.resize(high_res, network.mask_side), high_res=high_res)
-        if decoded.pointer is not None or self._shop.cache.follows_alone:
+        if decoded.pointer is not None or self._shop.network.follows_alone:
             return decoded
         pointer = steps.point_at(network.model, seen.features, (decoded.high_res > 0).float())
         coarse = steps.resize(decoded.low_res, network.size)  # what sam2 remembers of a given mask
@@ -345,7 +378,7 @@ class Sweep:
         followed = dict(zip(group.object_ids, masks, strict=True))
         if self._shop.network.model.refiner is not None:
             starts = group.bank.nearest_conditioning(seen.index).iou.tolist()
-            rule, wanted = ALONE if self._shop.cache.follows_alone else WITH_MEMORY, self._shop.settings.min_certainty
+            rule, wanted = ALONE if self._shop.network.follows_alone else WITH_MEMORY, self._shop.settings.min_certainty
             is_shown = [
                 object_id in corrected or group.note_certainty(object_id, certainty, start, rule, wanted)
                 for object_id, certainty, start in zip(group.object_ids, decoded.iou.tolist(), starts, strict=True)
@@ -362,5 +395,6 @@ class Sweep:
             seen.index, tuple(group.object_ids), masks, scores, decoded.low_res[:, 0].float().cpu().numpy(), seen.crop
         )
         group.masks = followed
-        group.end_objects(self._shop.settings.stop_after_empty)
+        if not self._shop.cache.is_in_time:  # where what is gone may come back
+            group.end_objects(self._shop.settings.stop_after_empty)
         return result

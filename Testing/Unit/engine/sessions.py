@@ -46,9 +46,9 @@ def count_encoder_calls(monkeypatch):
     return calls
 
 
-def follow_slices(model, frames, prompts, locked=None, **settings):
+def follow_slices(model, frames, prompts, locked=None, direction="both", **settings):
     geometry = VolumeGeometry(frames.shape, np.diag([1.0, 1.0, 2.0, 1.0]))
     source = VolumeFrames(frames, geometry, Axis.K, IntensityMapping(0.0, 255.0))
     session = Predictor(model, EngineSettings(**{**SETTINGS, "mask_prior": True, **settings}), "cpu").open(source)
     session.set_prompts(prompts)
-    return list(session.propagate(locked=locked))
+    return list(session.propagate(direction, locked=locked))

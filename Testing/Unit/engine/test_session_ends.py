@@ -13,14 +13,21 @@ from DDSAM2SlicerLib.engine.group import Group, HideRule
 
 def test_an_object_that_is_gone_ends_without_further_network_calls(a_blind_model, a_scene, monkeypatch):
     frames, masks = a_scene
-    session = open_session(a_blind_model, frames, stop_after_empty=2)
-    session.set_prompts(with_masks(masks, (1, 0)))
     calls = count_encoder_calls(monkeypatch)
-    results = list(session.propagate())
+    results = follow_slices(a_blind_model, frames, with_masks(masks, (1, 0)), stop_after_empty=2, mask_prior=False)
     assert len(results) == 12
     assert not any(result.masks.any() for result in results[1:])
     assert [result.scores[0].ended for result in results] == [False] * 3 + [True] * 9
     assert len(calls) == 3
+
+
+def test_in_time_nothing_ends_since_it_may_come_back(a_blind_model, a_scene):
+    frames, masks = a_scene
+    session = open_session(a_blind_model, frames, stop_after_empty=2)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    results = list(session.propagate())
+    assert not any(result.masks.any() for result in results[1:])
+    assert not any(result.scores[0].ended for result in results)
 
 
 def test_a_mask_that_is_not_sure_enough_is_not_shown_but_followed_on(a_model, a_scene):
@@ -107,7 +114,7 @@ def test_what_is_usual_can_take_some_frames_to_show():
 
 def test_an_ended_object_is_tracked_again_behind_its_next_seed(a_blind_model, a_scene):
     frames, masks = a_scene
-    session = open_session(a_blind_model, frames, stop_after_empty=1)
-    session.set_prompts(with_masks(masks, (1, 0), (1, 6)))
-    ended = {result.frame: result.scores[0].ended for result in session.propagate("forward")}
+    prompts = with_masks(masks, (1, 0), (1, 6))
+    results = follow_slices(a_blind_model, frames, prompts, direction="forward", stop_after_empty=1, mask_prior=False)
+    ended = {result.frame: result.scores[0].ended for result in results}
     assert [frame for frame, is_over in ended.items() if not is_over] == [0, 1, 6, 7]

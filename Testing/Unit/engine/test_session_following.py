@@ -30,17 +30,17 @@ def looks(monkeypatch):
     return told
 
 
-@pytest.mark.parametrize(("use", "in_time", "between_slices"), [("auto", 12, 0), ("always", 12, 12), ("never", 0, 0)])
-def test_by_default_the_memory_helps_in_time_only(a_model, a_scene, monkeypatch, use, in_time, between_slices):
+@pytest.mark.parametrize(("use", "encoded"), [("auto", 0), ("always", 12), ("never", 0)])
+def test_by_default_the_refiner_follows_alone(a_model, a_scene, monkeypatch, use, encoded):
     frames, masks = a_scene
     calls = count_encoder_calls(monkeypatch)
     session = open_session(a_model, frames, mask_prior=True, memory_use=use)
     session.set_prompts(with_masks(masks, (1, 0)))
     list(session.propagate())
-    assert len(calls) == in_time
+    assert len(calls) == encoded
     calls.clear()
     follow_slices(a_model, frames, with_masks(masks, (1, 0)), memory_use=use)
-    assert len(calls) == between_slices
+    assert len(calls) == encoded
 
 
 def test_between_slices_a_mask_follows_from_the_two_before_it_but_none_beyond_a_given_one(a_model, a_scene, looks):
@@ -59,6 +59,65 @@ def test_without_memory_in_time_a_mask_follows_from_the_one_before_it(a_model, a
     session.set_prompts(with_masks(masks, (1, 0)))
     list(session.propagate())
     assert looks == [0] * 4
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Frames that masks were moved from and to, in order."""
+    taken, move = [], Sweep._move
+
+    def note(self, entry, seen):
+        taken.append((entry.frame, seen.index))
+        return move(self, entry, seen)
+
+    monkeypatch.setattr(Sweep, "_move", note)
+    return taken
+
+
+@pytest.mark.parametrize("use", ["auto", "always"])
+def test_in_time_what_was_seen_before_is_followed_from_there(a_model, a_scene, steps, use):
+    """A beat of four frames, three times over: nothing lies more than three steps from the prompted frame."""
+    frames, masks = np.tile(a_scene[0][:4], (3, 1, 1)), np.tile(a_scene[1][:4], (3, 1, 1, 1))
+    session = open_session(a_model, frames, mask_prior=True, memory_use=use)
+    session.set_prompts(with_masks(masks, (1, 0)))
+    list(session.propagate())
+    assert steps[:4] == [(0, 1), (1, 2), (2, 3), (0, 4)]
+    away = {0: 0}
+    for source, frame in steps:
+        away[frame] = away[source] + 1
+    assert max(away.values()) <= 3
+
+
+def test_slices_always_follow_from_their_neighbours(a_model, a_scene, steps):
+    frames, masks = np.tile(a_scene[0][:2], (2, 1, 1)), np.tile(a_scene[1][:2], (2, 1, 1, 1))
+    follow_slices(a_model, frames, with_masks(masks, (1, 0)))
+    assert steps == [(0, 1), (1, 2), (0, 2), (2, 3), (1, 3)]
+
+
+def test_frames_between_two_given_ones_follow_from_nothing_beyond_them(a_model, a_scene, steps):
+    """So that a correction changes nothing but what lies next to it."""
+    frames, masks = np.tile(a_scene[0][:3], (3, 1, 1)), np.tile(a_scene[1][:3], (3, 1, 1, 1))
+    session = open_session(a_model, frames, mask_prior=True)
+    session.set_prompts(with_masks(masks, (1, 0), (1, 4)))
+    whole = collect(session.propagate())
+    assert all((source <= 4) == (frame < 4) or source == 4 for source, frame in steps)
+    again = collect(session.propagate(changed=(1, 4)))
+    assert again.keys() == {(1, frame) for frame in range(1, 9)}
+    assert all((whole[key] == again[key]).all() for key in again)
+
+
+def test_a_series_is_followed_alike_with_and_without_a_helper(a_model):
+    """Whatever is prepared ahead, also where the window moves."""
+    frames, masks = draw_frames(4, 256)
+    frames, masks = (np.concatenate([one, np.roll(one, 25, axis=-1), one]) for one in (frames, masks))
+    found, count = [], torch.get_num_threads()
+    for threads in (1, 2):
+        settings = {"zoom": True, "min_crop_px": 32, "mask_prior": True, "threads": threads}
+        session = open_session(a_model, frames, **settings)
+        session.set_prompts(with_masks(masks, (3, 0)))
+        found.append(collect(session.propagate()))
+    torch.set_num_threads(count)
+    assert all(dice(found[0][key], found[1][key]) > 0.99 for key in found[0])
 
 
 def test_from_slice_to_slice_more_around_the_object_is_in_view_than_in_time(a_model):

@@ -1,0 +1,108 @@
+"""From which earlier frame each next one of a time series follows: one that looks like it (layer: engine).
+
+Masks that follow from frame to frame drift, a little with every step. But hearts beat and lungs breathe: what was seen
+a beat ago is seen again. A frame that looks like the present one spares all steps between them, so every frame lies
+few steps from a given mask, however long the series. Where nothing comes again it is the neighbour that looks most
+like it. That the frames worth remembering are not always the latest ones is also what the memories of SAM2S (diverse)
+and SAMed-2 (confident) are about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+
+from .crop import Crop
+from .memory_bank import Entry
+
+SKETCH_SIZE = 32
+"""Side, in pixels, of the images that tell how alike frames are."""
+COMMON_SHARE = 0.5
+"""Windows have at least so much of the one in common, or nothing can be said about how alike they are."""
+MAX_ENTRIES = 256
+"""So many masks are kept, the latest ones: 130 KB for each object and frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """A frame under a crop in few pixels."""
+
+    crop: Crop
+    grey: torch.Tensor  # (1, 1, s, s) in 0..1
+
+
+@dataclass(eq=False)
+class Lineage:
+    """The frames that one batch of objects was followed through since its latest given mask."""
+
+    entries: dict[int, Entry] = field(default_factory=dict)
+    lengths: dict[int, float] = field(default_factory=dict)
+    """How far each frame lies from a given mask: the sum of what differs from step to step."""
+    sketches: dict[int, Sketch] = field(default_factory=dict)
+
+    def choose(
+        self, frame: int, neighbour: int, anchors: Iterable[int], crop: Crop, look: Callable[[int], torch.Tensor]
+    ) -> int:
+        """Find the frame that another follows from: at least as like it as its neighbour, nearest to a given mask.
+
+        Args:
+            frame: The frame that is to be segmented.
+            neighbour: The frame visited just before.
+            anchors: The frames with given masks on either side.
+            crop: The present crop.
+            look: Returns a frame's grey values (1, 1, R, R) under it.
+        """
+        fresh = {frame, neighbour, *anchors}
+        self.sketches.update((one, Sketch(crop, F.adaptive_avg_pool2d(look(one), 2 * SKETCH_SIZE))) for one in fresh)
+        known = sorted(self.sketches.keys() - {frame})
+        found = differences(self.sketches[frame], [self.sketches[one] for one in known])
+        different = dict(zip(known, found, strict=True))
+        lengths = {
+            one: self.lengths.get(one, 0.0) + difference
+            for one, difference in different.items()
+            if difference <= different[neighbour]
+        }
+        best = min(lengths, key=lengths.__getitem__)
+        self.lengths[frame] = lengths[best]
+        return best
+
+    def add(self, entry: Entry) -> None:
+        """Keep a mask, without what only the network reads."""
+        self.entries[entry.frame] = replace(
+            entry,
+            low_res=entry.low_res.half(),
+            carried=None if entry.carried is None else entry.carried.half(),
+            trend=None,  # of a step between neighbours
+            pointer=None,
+            tokens=None,
+            summary=None,
+            keys=None,
+        )
+        if len(self.entries) > MAX_ENTRIES:
+            oldest = next(iter(self.entries))
+            for kept in (self.entries, self.lengths, self.sketches):
+                kept.pop(oldest, None)
+
+    def clear(self) -> None:
+        """Begin anew at a given mask."""
+        for kept in (self.entries, self.lengths, self.sketches):
+            kept.clear()
+
+    def keep_rows(self, rows: list[int]) -> None:
+        """Forget all objects but some."""
+        for frame, entry in self.entries.items():
+            self.entries[frame] = entry.select(torch.tensor(rows, dtype=torch.long, device=entry.iou.device))
+
+
+def differences(one: Sketch, others: Sequence[Sketch]) -> list[float]:
+    """Mean squared difference of a sketch to each of several, where both show the frame; infinite if that is little."""
+    to_others = torch.stack([one.crop.affine_in(other.crop) for other in others]).to(one.grey.device)
+    grid = F.affine_grid(to_others, (len(others), 1, SKETCH_SIZE, SKETCH_SIZE), align_corners=False)
+    found = F.grid_sample(torch.cat([other.grey for other in others]), grid, align_corners=False)
+    is_common = (grid.abs() <= 1).all(-1)
+    squared = (found - F.adaptive_avg_pool2d(one.grey, SKETCH_SIZE))[:, 0].square()
+    mean = (squared * is_common).sum((1, 2)) / is_common.sum((1, 2)).clamp_min(1)
+    return mean.masked_fill(is_common.float().mean((1, 2)) < COMMON_SHARE, torch.inf).tolist()
