@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.plan import Pass
+from .anchors import AnchorView
 from .lineage import Lineage
 from .memory_bank import MemoryBank
 from .scores import FrameResult, FrameScore
@@ -46,6 +47,7 @@ class Group:
     masks: dict[int, NDArray] = field(default_factory=dict)  # latest mask of each object
     empty_frames: dict[int, int] = field(default_factory=dict)  # frames in a row without the object
     ended: list[int] = field(default_factory=list)
+    views: dict[int, AnchorView] = field(default_factory=dict)  # of anchors
     lineage: Lineage = field(default_factory=Lineage)  # in time
     certainty: dict[int, tuple[float, float, int]] = field(default_factory=dict)  # usual, latest, frames of each object
 
@@ -74,6 +76,7 @@ class Group:
             self.masks = {one: self.masks[one] for one in self.object_ids}
             self.bank.keep_rows(kept)
             self.lineage.keep_rows(kept)
+            self.views.clear()
 
     def ended_result(self, frame: int, height: int, width: int) -> FrameResult:
         """Empty masks (B, height, width), in pixels of the frame, of the objects that have ended."""

@@ -32,13 +32,12 @@ class Entry:
     trend: torch.Tensor | None = None  # (B, 1, h, w) how the mask differed from the moved one before it
     carried: torch.Tensor | None = None  # (B, 3, h, w) from the last given or corrected mask; None: from this
     is_conditioning: bool = False
-    is_familiar: torch.Tensor | None = None  # (B,) whether the refiner would draw such masks, once asked
     keys: list[torch.Tensor] | None = None  # per attention layer (B, h*w, C), made when first read
 
     def select(self, rows: torch.Tensor) -> Entry:
         """The same memory for some of the objects."""
         keys = None if self.keys is None else [key[rows] for key in self.keys]
-        names = ("low_res", "object_score", "iou", "pointer", "tokens", "trend", "carried", "is_familiar")
+        names = ("low_res", "object_score", "iou", "pointer", "tokens", "trend", "carried")
         found = {name: getattr(self, name) for name in names}
         return replace(self, keys=keys, **{name: one if one is None else one[rows] for name, one in found.items()})
 

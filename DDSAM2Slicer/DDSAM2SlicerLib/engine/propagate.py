@@ -18,9 +18,10 @@ from ..core.plan import Pass
 from ..core.prompts import FramePrompt
 from ..core.settings import EngineSettings
 from ..model import steps
-from ..model.certainty import agreement, expected_iou
+from ..model.certainty import agreement
 from ..model.prior import Moved
 from ..model.refiner import Clues, carried_from, trend_of
+from .anchors import AnchorView, draw_anchor, view_anchor
 from .crop import Box, Crop, CropPolicy, bounding_box, join_boxes
 from .group import ALONE, WITH_MEMORY, Group, form_batches
 from .memory_bank import Entry, MemoryBank, summarise
@@ -28,9 +29,6 @@ from .network import Frame, FrameCache, Network
 from .prompting import Context, Prompted, Prompter
 from .rows import join, put_row
 from .scores import FrameResult, FrameScore, overlap_of
-
-FAMILIAR = 0.9
-"""A refiner that expects less IoU of a given mask, shown it as the last one, does not know such objects."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +88,7 @@ class Sweep:
         self._crop = seen.crop
         (group,) = self._groups
         group.bank.select_conditioning(group.anchors, seen.index, lambda anchor: self._encode_anchor(group, anchor))
-        return self._make_context(group.bank, seen, 0, previous)
+        return self._make_context(group, seen, 0, previous)
 
     def to_masks(self, crop: Crop, low_res: torch.Tensor) -> NDArray[np.bool_]:
         """Masks (B, H, W) in frame pixels, cleaned as the settings ask."""
@@ -191,7 +189,7 @@ class Sweep:
         """Find the objects by the network's memory and the refiner, or by the refiner alone."""
         network = self._shop.network
         if moved is not None and self._shop.network.follows_alone:
-            answers = self._draw_alone(group.bank, seen, moved)
+            answers = self._draw_alone(group, seen, moved)
             logits = self._unless_strange(group, seen, torch.stack(answers).mean(0), moved)
             decoded = steps.draw(network.model, logits)
             return replace(decoded, iou=decoded.iou * agreement(answers[0], answers[-1]))
@@ -206,16 +204,16 @@ class Sweep:
         )
         if network.model.refiner is None:
             return decoded
-        clues = self._gather_clues(group.bank, seen)
+        clues = self._gather_clues(group, seen)
         if moved is None:
             return network.refine(decoded, clues)
         decoded = network.refine(decoded, clues.with_moved(moved))
         logits = self._unless_strange(group, seen, decoded.low_res, moved)
         return decoded if logits is decoded.low_res else steps.redraw(network.model, decoded, logits)
 
-    def _draw_alone(self, bank: MemoryBank, seen: Frame, moved: Moved) -> list[torch.Tensor]:
+    def _draw_alone(self, group: Group, seen: Frame, moved: Moved) -> list[torch.Tensor]:
         """Mask logits (B, 1, R, R) of the refiner: what follows from the last frame, from the one before it, ..."""
-        network, clues = self._shop.network, self._gather_clues(bank, seen)
+        network, bank, clues = self._shop.network, group.bank, self._gather_clues(group, seen)
         answers = [network.glance(clues.with_moved(moved))]
         if bank.neighbour(seen.index).carried is None:  # beside a given mask nothing earlier counts
             return answers
@@ -268,34 +266,26 @@ class Sweep:
         motion = self._shop.cache.motion(entry.frame, seen.index, self._crop)
         return self._shop.network.prior(motion, entry.low_res, entry.trend, carried)
 
-    def _gather_clues(self, bank: MemoryBank, seen: Frame) -> Clues:
+    def _gather_clues(self, group: Group, seen: Frame) -> Clues:
         """What the refiner shall know of a frame besides its neighbour: the nearest anchor."""
-        anchor = bank.nearest_conditioning(seen.index)
-        anchor_image = self._shop.cache.get(anchor.frame, self._crop).grey
-        step = self._shop.cache.step(self._crop)
-        return Clues(seen.grey, step=step, anchor_image=anchor_image, anchor_logits=anchor.low_res)
+        anchor, step = self._view_anchor(group, seen), self._shop.cache.step(self._crop)
+        return Clues(seen.grey, step=step, anchor_image=anchor.grey, anchor_logits=anchor.logits)
+
+    def _view_anchor(self, group: Group, seen: Frame) -> AnchorView:
+        """The nearest anchor in a window of its own: the present one may have left its masks behind."""
+        shop, index = self._shop, group.bank.nearest_conditioning(seen.index).frame
+        if index not in group.views:
+            answers = [shop.anchor(object_id, index) for object_id in group.object_ids]
+            group.views[index] = view_anchor(shop.network, shop.cache, shop.policy, index, answers)
+        return group.views[index]
 
     def _unless_strange(self, group: Group, seen: Frame, logits: torch.Tensor, moved: Moved) -> torch.Tensor:
         """Logits (B, 1, R, R), but objects that the refiner does not know go where the image goes, not redrawn."""
-        anchor = group.bank.nearest_conditioning(seen.index)
-        if anchor.is_familiar is None:
-            anchor.is_familiar = self._is_familiar(group.object_ids, anchor)
-        if anchor.is_familiar.all():
+        is_familiar = self._view_anchor(group, seen).is_familiar
+        if is_familiar.all():
             return logits
         moved_on = steps.resize(moved.logits, self._shop.network.mask_side)
-        return torch.where(anchor.is_familiar[:, None, None, None], logits, moved_on)
-
-    def _is_familiar(self, object_ids: list[int], anchor: Entry) -> torch.Tensor:
-        """Whether the refiner would draw an anchor's masks (B,): its own answers, empty ones, what it is sure of."""
-        answers = [self._shop.anchor(object_id, anchor.frame).decoded for object_id in object_ids]
-        is_own = torch.tensor([one is not None for one in answers], device=anchor.low_res.device)
-        if is_own.all():
-            return is_own
-        grey, mask = self._shop.cache.get(anchor.frame, self._crop).grey, anchor.low_res
-        shown = Moved(mask, grey, carried=carried_from(grey, mask))  # as if it were the last mask and nothing moved
-        clues = Clues(grey, step=self._shop.cache.step(self._crop), anchor_image=grey, anchor_logits=mask)
-        is_sure = expected_iou(self._shop.network.glance(clues.with_moved(shown))) >= FAMILIAR
-        return is_own | (anchor.object_score[:, 0] <= 0) | is_sure
+        return torch.where(is_familiar[:, None, None, None], logits, moved_on)
 
     def _apply_corrections(self, group: Group, seen: Frame, decoded: steps.Decoded) -> tuple[steps.Decoded, list[int]]:
         """Refine tracked masks with the clicks of their frame; returns also which objects had any."""
@@ -303,16 +293,16 @@ class Sweep:
         for row, object_id in enumerate(group.object_ids):
             prompt = self._shop.corrections.get((object_id, seen.index))
             if prompt is not None:
-                context = self._make_context(group.bank, seen, row, decoded.low_res[row : row + 1])
+                context = self._make_context(group, seen, row, decoded.low_res[row : row + 1])
                 decoded = put_row(decoded, row, self._shop.prompter.correct(seen, prompt, context))
                 corrected.append(object_id)
         return decoded, corrected
 
-    def _make_context(self, bank: MemoryBank, seen: Frame, row: int, previous: torch.Tensor) -> Context:
+    def _make_context(self, group: Group, seen: Frame, row: int, previous: torch.Tensor) -> Context:
         """What is known of one object of a batch on a frame, for its clicks."""
-        one, clues = slice(row, row + 1), self._gather_clues(bank, seen)
+        one, clues = slice(row, row + 1), self._gather_clues(group, seen)
         clues = replace(clues, anchor_logits=clues.anchor_logits[one])
-        embedding = None if self._shop.network.follows_alone else self._attend(bank, seen)[one]
+        embedding = None if self._shop.network.follows_alone else self._attend(group.bank, seen)[one]
         return Context(previous, clues, embedding)
 
     def _remember(self, seen: Frame, decoded: steps.Decoded, is_prompted: bool, is_anchor: bool = False) -> Entry:
@@ -340,15 +330,10 @@ class Sweep:
         return self._remember(seen, join(parts), is_prompted=True, is_anchor=True)
 
     def _decode_anchor(self, prompted: Prompted, seen: Frame) -> steps.Decoded:
-        """Bring the answer to a prompt, or a given mask, under the present crop."""
-        network, decoded = self._shop.network, prompted.decoded
-        if decoded is None:
-            mask = self._crop.cut_mask(prompted.mask, network.size).to(network.device)
-            decoded = steps.take_mask(network.model, mask)
-        elif prompted.crop != self._crop:
-            high_res = prompted.crop.transfer(decoded.low_res, self._crop, network.size)
-            decoded = replace(decoded, low_res=steps.resize(high_res, network.mask_side), high_res=high_res)
-        if decoded.pointer is not None or self._shop.network.follows_alone:
+        """Bring the answer to a prompt, or a given mask, under the present crop, with what the network says of it."""
+        network = self._shop.network
+        decoded = draw_anchor(network, prompted, seen)
+        if decoded.pointer is not None or network.follows_alone:
             return decoded
         pointer = steps.point_at(network.model, seen.features, (decoded.high_res > 0).float())
         coarse = steps.resize(decoded.low_res, network.size)  # what sam2 remembers of a given mask

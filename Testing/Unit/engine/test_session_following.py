@@ -149,14 +149,45 @@ def test_without_memory_masks_clicks_and_corrections_need_the_refiner_only(a_mod
     assert all(dice(found[one, 3], masks[3, one - 1]) > 0.5 for one in (1, 2))
 
 
-def test_without_memory_a_small_object_is_followed_by_the_window_too(a_model):
+@pytest.fixture
+def a_runaway():
+    """A small disc on a ground that moves with it, 5 pixels a frame: 20 frames and masks."""
     (frame,), (mask,) = draw_frames(1, 256)
-    frames, masks = (np.stack([np.roll(one, 5 * step, axis=-1) for step in range(10)]) for one in (frame, mask))
-    session = open_session(a_model, frames, zoom=True, min_crop_px=32, mask_prior=True, memory_use="never")
+    return [np.stack([np.roll(one, 5 * step, axis=-1) for step in range(20)]) for one in (frame, mask)]
+
+
+def follow_runaway(model, a_runaway):
+    frames, masks = a_runaway
+    session = open_session(model, frames, zoom=True, min_crop_px=32, mask_prior=True)
     session.set_prompts(with_masks(masks, (3, 0)))
-    results = list(session.propagate())
+    return list(session.propagate())
+
+
+def test_a_small_object_is_followed_by_the_window_too(a_model, a_runaway):
+    results = follow_runaway(a_model, a_runaway)
     assert len({result.crop for result in results[1:]}) > 1
-    assert dice(results[-1].masks[0], masks[-1, 2]) > 0.5
+    assert dice(results[-1].masks[0], a_runaway[1][-1, 2]) > 0.5
+
+
+def test_what_an_object_looked_like_is_known_wherever_the_window_has_moved(a_model, a_runaway, monkeypatch):
+    shown, glance = [], Network.glance
+    monkeypatch.setattr(Network, "glance", lambda self, clues: shown.append(clues.anchor_logits) or glance(self, clues))
+    follow_runaway(a_model, a_runaway)
+    assert (shown[-1] > 0).sum() > 100
+    assert all((one == shown[-1]).all() for one in shown)
+
+
+def test_in_time_what_is_gone_is_looked_for_wherever_it_has_been(a_model, a_runaway, monkeypatch):
+    found, to_masks = [], Sweep.to_masks
+
+    def lose(self, crop, low_res):
+        found.append(to_masks(self, crop, low_res))
+        return found[-1] & (len(found) < 16)
+
+    monkeypatch.setattr(Sweep, "to_masks", lose)
+    window = follow_runaway(a_model, a_runaway)[-1].crop
+    _, columns = np.nonzero(a_runaway[1][:15, 2].any(axis=0))
+    assert window.x <= columns.min() < columns.max() < window.x + window.width
 
 
 def test_a_model_that_cannot_refine_always_uses_its_memory(a_scene):
@@ -180,7 +211,9 @@ def test_masks_that_the_refiner_would_not_draw_go_where_the_image_goes(a_blind_m
 
     found = follow()
     assert all(dice(found[one, 3], masks[3, one - 1]) > 0.8 for one in (1, 2))
-    monkeypatch.setattr(Sweep, "_is_familiar", lambda *_: torch.tensor([True, False]))
+    view = Sweep._view_anchor
+    strange = torch.tensor([True, False])
+    monkeypatch.setattr(Sweep, "_view_anchor", lambda *parts: replace(view(*parts), is_familiar=strange))
     found = follow()
     assert not found[1, 3].any()
     assert dice(found[2, 3], masks[3, 1]) > 0.8
