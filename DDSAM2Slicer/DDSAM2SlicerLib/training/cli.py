@@ -41,12 +41,13 @@ def main(argv: list[str]) -> int:
     score.add_argument("--model", default="nano", help="name or file (default: nano)")
     score.add_argument("--clips", type=int, default=100, help="of each kind (default: 100)")
     score.add_argument("--frames", type=int, default=16, help="per clip (default: 16)")
+    score.add_argument("--only", choices=("time", "slices"), help="only this kind")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.command == "score":
         from .holdout import describe_scores
 
-        for sentence in describe_scores(options.model, options.clips, options.frames):
+        for sentence in describe_scores(options.model, options.clips, options.frames, options.only):
             sys.stdout.write(f"{sentence}\n")
         return 0
     if options.command == "collect":

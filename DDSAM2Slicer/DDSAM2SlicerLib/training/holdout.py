@@ -84,13 +84,13 @@ def score_clips(predictor: Predictor, clips: list[Clip]) -> Score:
     )
 
 
-def describe_scores(model: str, count: int, num_frames: int) -> Iterator[str]:
-    """Score a model (name or file) on both kinds of clips; one sentence each."""
+def describe_scores(model: str, count: int, num_frames: int, only: str | None = None) -> Iterator[str]:
+    """Score a model (name or file) on both kinds of clips, or on one; one sentence each."""
     from ..engine.predictor import load_predictor
 
     predictor = load_predictor(model)
-    for name, time_share in KINDS.items():
-        score = score_clips(predictor, holdout_clips(time_share, count, num_frames))
+    for name in [only] if only else KINDS:
+        score = score_clips(predictor, holdout_clips(KINDS[name], count, num_frames))
         yield (
             f"{name}: {count} clips of {num_frames} frames, mean Dice {score.dice:.3f}, median {score.median:.3f} "
             f"(copied {score.copied:.3f}); "

@@ -37,5 +37,6 @@ def test_scores_are_of_the_tracked_frames_and_of_those_without_the_object():
 
 
 def test_the_default_model_is_scored_from_the_command_line(capsys):
-    assert cli.main(["score", "--clips", "1", "--frames", "3"]) == 0
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["time", "slices"]
+    for only, kinds in ((), ["time", "slices"]), (("--only", "time"), ["time"]):
+        assert cli.main(["score", "--clips", "1", "--frames", "3", *only]) == 0
+        assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == kinds
