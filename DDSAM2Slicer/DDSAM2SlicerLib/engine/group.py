@@ -75,7 +75,6 @@ class Group:
             self.object_ids = [self.object_ids[row] for row in kept]
             self.masks = {one: self.masks[one] for one in self.object_ids}
             self.bank.keep_rows(kept)
-            self.lineage.keep_rows(kept)
             self.views.clear()
 
     def ended_result(self, frame: int, height: int, width: int) -> FrameResult:

@@ -22,8 +22,8 @@ SKETCH_SIZE = 32
 """Side, in pixels, of the images that tell how alike frames are."""
 COMMON_SHARE = 0.5
 """Windows have at least so much of the one in common, or nothing can be said about how alike they are."""
-MAX_ENTRIES = 256
-"""So many masks are kept, the latest ones: 130 KB for each object and frame."""
+MAX_MASKS = 512
+"""So many masks are kept, the latest ones, of all objects together: 130 KB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,7 @@ class Lineage:
     entries: dict[int, Entry] = field(default_factory=dict)
     lengths: dict[int, float] = field(default_factory=dict)
     """How far each frame lies from a given mask: the sum of what differs from step to step."""
+    sources: dict[int, int] = field(default_factory=dict)
     sketches: dict[int, Sketch] = field(default_factory=dict)
 
     def choose(
@@ -55,6 +56,8 @@ class Lineage:
             crop: The present crop.
             look: Returns a frame's grey values (1, 1, R, R) under it.
         """
+        if frame in self.sketches and self.sketches[frame].crop == crop:  # asked for before, ahead of its use
+            return self.sources[frame]
         fresh = {frame, neighbour, *anchors}
         self.sketches.update((one, Sketch(crop, F.adaptive_avg_pool2d(look(one), 2 * SKETCH_SIZE))) for one in fresh)
         known = sorted(self.sketches.keys() - {frame})
@@ -65,7 +68,7 @@ class Lineage:
             for one, difference in different.items()
             if difference <= different[neighbour]
         }
-        best = min(lengths, key=lengths.__getitem__)
+        best = self.sources[frame] = min(lengths, key=lengths.__getitem__)
         self.lengths[frame] = lengths[best]
         return best
 
@@ -81,28 +84,32 @@ class Lineage:
             summary=None,
             keys=None,
         )
-        if len(self.entries) > MAX_ENTRIES:
+        if len(self.entries) * len(entry.iou) > MAX_MASKS:
             oldest = next(iter(self.entries))
-            for kept in (self.entries, self.lengths, self.sketches):
+            for kept in self._stores:
                 kept.pop(oldest, None)
 
     def clear(self) -> None:
         """Begin anew at a given mask."""
-        for kept in (self.entries, self.lengths, self.sketches):
+        for kept in self._stores:
             kept.clear()
 
-    def keep_rows(self, rows: list[int]) -> None:
-        """Forget all objects but some."""
-        for frame, entry in self.entries.items():
-            self.entries[frame] = entry.select(torch.tensor(rows, dtype=torch.long, device=entry.iou.device))
+    @property
+    def _stores(self) -> tuple[dict, ...]:
+        """Everything that is known by frame."""
+        return self.entries, self.lengths, self.sources, self.sketches
 
 
 def differences(one: Sketch, others: Sequence[Sketch]) -> list[float]:
     """Mean squared difference of a sketch to each of several, where both show the frame; infinite if that is little."""
-    to_others = torch.stack([one.crop.affine_in(other.crop) for other in others]).to(one.grey.device)
-    grid = F.affine_grid(to_others, (len(others), 1, SKETCH_SIZE, SKETCH_SIZE), align_corners=False)
-    found = F.grid_sample(torch.cat([other.grey for other in others]), grid, align_corners=False)
-    is_common = (grid.abs() <= 1).all(-1)
-    squared = (found - F.adaptive_avg_pool2d(one.grey, SKETCH_SIZE))[:, 0].square()
-    mean = (squared * is_common).sum((1, 2)) / is_common.sum((1, 2)).clamp_min(1)
-    return mean.masked_fill(is_common.float().mean((1, 2)) < COMMON_SHARE, torch.inf).tolist()
+    found, wanted = torch.full((len(others),), torch.inf), F.adaptive_avg_pool2d(one.grey, SKETCH_SIZE)
+    for crop in {other.crop for other in others}:
+        rows = [row for row, other in enumerate(others) if other.crop == crop]
+        affine = one.crop.affine_in(crop)[None].to(wanted.device)
+        grid = F.affine_grid(affine, (1, 1, SKETCH_SIZE, SKETCH_SIZE), align_corners=False)
+        is_common = (grid.abs() <= 1).all(-1)
+        if is_common.float().mean() >= COMMON_SHARE:
+            images = torch.cat([others[row].grey for row in rows], dim=1)  # as channels, they share the grid
+            squared = (F.grid_sample(images, grid, align_corners=False) - wanted).square()[:, :, is_common[0]]
+            found[rows] = squared.mean(2)[0].cpu()
+    return found.tolist()

@@ -77,7 +77,7 @@ def test_a_mask_is_kept_without_what_only_the_network_and_the_next_frame_read():
 
 
 def test_of_very_long_series_the_latest_masks_are_kept(monkeypatch):
-    monkeypatch.setattr(lineage, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(lineage, "MAX_MASKS", 5)
     line = Lineage()
     images = flat(0.0, 0.1, 0.2, 0.3, 0.4)
     for frame in range(1, 5):
@@ -85,10 +85,3 @@ def test_of_very_long_series_the_latest_masks_are_kept(monkeypatch):
         line.add(make_entry(frame))
     assert list(line.entries) == list(line.lengths) == [3, 4]
     assert sorted(line.sketches) == [0, 3, 4]
-
-
-def test_objects_that_are_no_longer_followed_are_forgotten():
-    line = Lineage()
-    line.add(make_entry(1, num_objects=3))
-    line.keep_rows([0, 2])
-    assert (line.entries[1].low_res == make_entry(1, num_objects=3).low_res[[0, 2]]).all()
