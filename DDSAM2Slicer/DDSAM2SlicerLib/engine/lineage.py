@@ -22,7 +22,7 @@ SKETCH_SIZE = 32
 """Side, in pixels, of the images that tell how alike frames are."""
 COMMON_SHARE = 0.5
 """Windows have at least so much of the one in common, or nothing can be said about how alike they are."""
-MAX_MASKS = 512
+MAX_MASKS = 256
 """So many masks are kept, the latest ones, of all objects together: 130 KB each."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from DDSAM2SlicerLib.core.errors import InputError, NonFiniteVoxelsWarning
-from DDSAM2SlicerLib.core.intensity import IntensityMapping
+from DDSAM2SlicerLib.core.intensity import WORTH_A_TABLE, IntensityMapping
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64])
@@ -142,3 +142,15 @@ def test_a_window_that_was_asked_for_stays_linear():
 def test_unusable_window_is_refused(ends):
     with pytest.raises(InputError, match="finite low <= high"):
         IntensityMapping(*ends)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "<i2", ">i2"])
+def test_many_integers_get_the_greys_that_few_get(dtype):
+    """They are looked up; no value is left out."""
+    limits = np.iinfo(dtype)
+    values = np.arange(limits.min, limits.max + 1, dtype=dtype)
+    values = np.tile(values, WORTH_A_TABLE // values.size + 1).reshape(-1, 64)
+    for mapping in (IntensityMapping(-20, 100, invert=True), IntensityMapping.from_array(values[:, ::2])):
+        few = np.concatenate([mapping.apply(row) for row in values.astype(np.float32)])
+        assert (mapping.apply(values).ravel() == few).all()
+        assert mapping.apply(values.T).flags.c_contiguous
