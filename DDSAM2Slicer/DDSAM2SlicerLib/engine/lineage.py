@@ -60,7 +60,7 @@ class Lineage:
             return self.sources[frame]
         fresh = {frame, neighbour, *anchors}
         self.sketches.update((one, Sketch(crop, F.adaptive_avg_pool2d(look(one), 2 * SKETCH_SIZE))) for one in fresh)
-        known = sorted(self.sketches.keys() - {frame})
+        known = sorted((fresh | self.entries.keys()) & self.sketches.keys() - {frame})
         found = differences(self.sketches[frame], [self.sketches[one] for one in known])
         different = dict(zip(known, found, strict=True))
         lengths = {

@@ -26,11 +26,11 @@ def make_entry(frame, num_objects=2):
     )
 
 
-def choose(line, frame, images, crops=None, anchors=(0,)):
+def choose(line, frame, images, anchors=(0,)):
     """Show a lineage one frame after the other; returns what the last one follows from."""
-    crops = crops or [CROP] * len(images)
     for one in range(1, frame + 1):
-        found = line.choose(one, one - 1, anchors, crops[one], lambda index: images[index])
+        found = line.choose(one, one - 1, anchors, CROP, lambda index: images[index])
+        line.add(make_entry(one))
     return found
 
 
@@ -49,7 +49,7 @@ def test_what_comes_again_follows_from_what_looks_at_least_as_much_like_it_as_th
 
 
 def test_of_several_such_frames_the_one_nearest_to_a_given_mask_is_followed():
-    assert choose(Lineage(), 4, flat(0.0, 0.4, 0.45, 0.0, 0.42), anchors=(0,)) == 1
+    assert choose(Lineage(), 4, flat(0.0, 0.4, 0.45, 0.0, 0.42)) == 1
     assert choose(Lineage(), 4, flat(0.0, 0.4, 0.45, 0.0, 0.42, 0.42), anchors=(0, 5)) == 5
 
 
@@ -84,4 +84,10 @@ def test_of_very_long_series_the_latest_masks_are_kept(monkeypatch):
         line.choose(frame, frame - 1, (), CROP, lambda index: images[index])
         line.add(make_entry(frame))
     assert list(line.entries) == list(line.lengths) == [3, 4]
-    assert sorted(line.sketches) == [0, 3, 4]
+
+
+def test_with_more_objects_than_masks_are_kept_each_frame_follows_from_the_one_before_it(monkeypatch):
+    images = flat(0.9, 0.3, 0.5, 0.3)
+    assert choose(Lineage(), 3, images) == 1
+    monkeypatch.setattr(lineage, "MAX_MASKS", 1)
+    assert choose(Lineage(), 3, images) == 2
