@@ -22,8 +22,10 @@ SKETCH_SIZE = 32
 """Side, in pixels, of the images that tell how alike frames are."""
 COMMON_SHARE = 0.5
 """Windows have at least so much of the one in common, or nothing can be said about how alike they are."""
-MAX_MASKS = 256
-"""So many masks are kept, the latest ones, of all objects together: 130 KB each."""
+MAX_MASKS = 512
+"""So many masks are kept, the latest ones, of all objects together: 65 KB each."""
+LOGIT_STEP = 1 / 8
+"""Kept logits are multiples of this, in 8 bits: up to twice what counts of a moved mask."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +74,18 @@ class Lineage:
         self.lengths[frame] = lengths[best]
         return best
 
+    def recall(self, frame: int) -> Entry:
+        """The masks that were kept of a frame."""
+        entry = self.entries[frame]
+        carried = None if entry.carried is None else LOGIT_STEP * entry.carried
+        return replace(entry, low_res=LOGIT_STEP * entry.low_res, carried=carried)
+
     def add(self, entry: Entry) -> None:
         """Keep a mask, without what only the network reads."""
         self.entries[entry.frame] = replace(
             entry,
-            low_res=entry.low_res.half(),
-            carried=None if entry.carried is None else entry.carried.half(),
+            low_res=_pack(entry.low_res),
+            carried=None if entry.carried is None else _pack(entry.carried),
             trend=None,  # of a step between neighbours
             pointer=None,
             tokens=None,
@@ -98,6 +106,11 @@ class Lineage:
     def _stores(self) -> tuple[dict, ...]:
         """Everything that is known by frame."""
         return self.entries, self.lengths, self.sources, self.sketches
+
+
+def _pack(logits: torch.Tensor) -> torch.Tensor:
+    """Logits as whole numbers of LOGIT_STEP."""
+    return (logits / LOGIT_STEP).round().clamp(-127, 127).to(torch.int8)
 
 
 def differences(one: Sketch, others: Sequence[Sketch]) -> list[float]:

@@ -253,7 +253,7 @@ class Sweep:
         if source == self._previous(seen.index):
             entry = group.bank.neighbour(seen.index)
         else:
-            entry = group.bank.conditioning.get(source) or group.lineage.entries[source]
+            entry = group.bank.conditioning.get(source) or group.lineage.recall(source)
         if entry is None:
             return None
         return self._move(entry if entry.crop == self._crop else self._encode_again(entry), seen)

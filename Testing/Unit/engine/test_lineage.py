@@ -69,10 +69,10 @@ def test_frames_are_compared_where_both_windows_show_them():
 def test_a_mask_is_kept_without_what_only_the_network_and_the_next_frame_read():
     line, entry = Lineage(), make_entry(3)
     line.add(entry)
-    kept = line.entries[3]
+    kept = line.recall(3)
     assert kept.tokens is kept.pointer is kept.trend is None
-    assert kept.low_res.dtype is kept.carried.dtype is torch.half
-    assert (kept.low_res == entry.low_res).all()
+    assert (kept.low_res == entry.low_res.clamp_max(127 / 8)).all()
+    assert (kept.carried == entry.carried.clamp_max(127 / 8)).all()
     assert entry.tokens is not None
 
 
