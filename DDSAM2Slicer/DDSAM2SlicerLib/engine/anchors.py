@@ -24,7 +24,7 @@ FAMILIAR = 0.9
 class AnchorView:
     """One anchor of a batch of B objects, wherever the present window has moved."""
 
-    grey: torch.Tensor  # (1, 1, R, R)
+    grey: torch.Tensor  # (1, 1, R, R) in 0..1
     logits: torch.Tensor  # (B, 1, R, R)
     is_familiar: torch.Tensor  # (B,) whether the refiner would draw such masks
 
@@ -32,7 +32,15 @@ class AnchorView:
 def view_anchor(
     network: Network, cache: FrameCache, policy: CropPolicy, index: int, answers: Sequence[Prompted]
 ) -> AnchorView:
-    """Look at the masks of all objects on frame ``index``."""
+    """Look at one anchor of a batch.
+
+    Args:
+        network: What draws the masks.
+        cache: Frames of the stack.
+        policy: Chooses the window around the masks.
+        index: The anchor's frame.
+        answers: The given or prompted mask of every object there.
+    """
     window = policy.choose(join_boxes([bounding_box(one.mask) for one in answers]))
     seen = cache.get(index, window)
     drawn = join([draw_anchor(network, one, seen) for one in answers])
@@ -47,7 +55,7 @@ def view_anchor(
 
 
 def draw_anchor(network: Network, prompted: Prompted, seen: Frame) -> steps.Decoded:
-    """Bring the answer to a prompt, or a given mask, under the crop of its frame."""
+    """Bring the answer to a prompt, or a given mask, of one object under the crop that its frame is seen in."""
     decoded = prompted.decoded
     if decoded is None:
         mask = seen.crop.cut_mask(prompted.mask, network.size).to(network.device)

@@ -47,7 +47,7 @@ class Group:
     masks: dict[int, NDArray] = field(default_factory=dict)  # latest mask of each object
     empty_frames: dict[int, int] = field(default_factory=dict)  # frames in a row without the object
     ended: list[int] = field(default_factory=list)
-    views: dict[int, AnchorView] = field(default_factory=dict)  # of anchors
+    views: dict[int, AnchorView] = field(default_factory=dict)  # of anchors, by frame
     lineage: Lineage = field(default_factory=Lineage)  # in time
     certainty: dict[int, tuple[float, float, int]] = field(default_factory=dict)  # usual, latest, frames of each object
 

@@ -33,7 +33,7 @@ class Sketch:
     """A frame under a crop in few pixels."""
 
     crop: Crop
-    grey: torch.Tensor  # (1, 1, s, s) in 0..1
+    grey: torch.Tensor  # (1, 1, s, s) in 0..1, s = 2 * SKETCH_SIZE: other crops are sampled from it
 
 
 @dataclass(eq=False)
@@ -41,9 +41,11 @@ class Lineage:
     """The frames that one batch of objects was followed through since its latest given mask."""
 
     entries: dict[int, Entry] = field(default_factory=dict)
+    """Masks by frame, in 8 bits: see ``recall``."""
     lengths: dict[int, float] = field(default_factory=dict)
-    """How far each frame lies from a given mask: the sum of what differs from step to step."""
+    """How far each frame lies from a given mask: the sum of ``differences`` from step to step."""
     sources: dict[int, int] = field(default_factory=dict)
+    """The frame that each followed from."""
     sketches: dict[int, Sketch] = field(default_factory=dict)
 
     def choose(
@@ -64,11 +66,11 @@ class Lineage:
         self.sketches.update((one, Sketch(crop, F.adaptive_avg_pool2d(look(one), 2 * SKETCH_SIZE))) for one in fresh)
         known = sorted((fresh | self.entries.keys()) & self.sketches.keys() - {frame})
         found = differences(self.sketches[frame], [self.sketches[one] for one in known])
-        different = dict(zip(known, found, strict=True))
+        difference = dict(zip(known, found, strict=True))
         lengths = {
-            one: self.lengths.get(one, 0.0) + difference
-            for one, difference in different.items()
-            if difference <= different[neighbour]
+            one: self.lengths.get(one, 0.0) + difference[one]
+            for one in known
+            if difference[one] <= difference[neighbour]
         }
         best = self.sources[frame] = min(lengths, key=lengths.__getitem__)
         self.lengths[frame] = lengths[best]
@@ -109,12 +111,12 @@ class Lineage:
 
 
 def _pack(logits: torch.Tensor) -> torch.Tensor:
-    """Logits as whole numbers of LOGIT_STEP."""
+    """Logits of any shape as whole numbers of LOGIT_STEP, int8."""
     return (logits / LOGIT_STEP).round().clamp(-127, 127).to(torch.int8)
 
 
 def differences(one: Sketch, others: Sequence[Sketch]) -> list[float]:
-    """Mean squared difference of a sketch to each of several, where both show the frame; infinite if that is little."""
+    """Mean squared difference (greys in 0..1) of a sketch to others, where both show the frame; inf if that is little."""
     found, wanted = torch.full((len(others),), torch.inf), F.adaptive_avg_pool2d(one.grey, SKETCH_SIZE)
     for crop in {other.crop for other in others}:
         rows = [row for row, other in enumerate(others) if other.crop == crop]

@@ -183,11 +183,16 @@ class MemoryBank:
 
 def nearest_anchors(anchors: Sequence[int], frame: int) -> list[int]:
     """The nearest anchor on either side, then the next nearest, ``MAX_CONDITIONING`` in all, in ascending order."""
-    before = [anchor for anchor in anchors if anchor < frame]
-    after = [anchor for anchor in anchors if anchor >= frame]
-    first = [*([max(before)] if before else []), *([min(after)] if after else [])]
+    first = anchors_around(anchors, frame)
     rest = sorted((anchor for anchor in anchors if anchor not in first), key=lambda anchor: abs(anchor - frame))
     return sorted([*first, *rest][:MAX_CONDITIONING])
+
+
+def anchors_around(anchors: Sequence[int], frame: int) -> list[int]:
+    """The nearest anchor before a frame, if there is one, and the nearest at or behind it."""
+    before = [anchor for anchor in anchors if anchor < frame]
+    after = [anchor for anchor in anchors if anchor >= frame]
+    return [*([max(before)] if before else []), *([min(after)] if after else [])]
 
 
 def summarise(embedding: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ from ..model.refiner import Clues, carried_from, trend_of
 from .anchors import AnchorView, draw_anchor, view_anchor
 from .crop import Box, Crop, CropPolicy, bounding_box, join_boxes
 from .group import ALONE, WITH_MEMORY, Group, form_batches
-from .memory_bank import Entry, MemoryBank, summarise
+from .memory_bank import Entry, MemoryBank, anchors_around, summarise
 from .network import Frame, FrameCache, Network
 from .prompting import Context, Prompted, Prompter
 from .rows import join, put_row
@@ -64,7 +64,7 @@ class Sweep:
         self.frames = sorted({frame for one in passes for frame in one.frames}, reverse=self.reverse)
         self._following = dict(pairwise(self.frames))
         self._crop: Crop | None = None
-        self._been: Box | None = None
+        self._been: Box | None = None  # around all masks so far
         self._looks_back = shop.cache.is_in_time and shop.network.prior is not None
 
     def step(self, frame: int) -> list[FrameResult]:
@@ -150,16 +150,15 @@ class Sweep:
         if self._looks_back:
             return {self._choose_source(group, frame) for group in groups if frame in group.frames}
         back = 1 if self.reverse else -1
-        near = {frame + back * distance for distance in range(1, self._shop.cache.reach + 1)}
-        return near & set(range(self._shop.num_frames))
+        near = (frame + back * distance for distance in range(1, self._shop.cache.reach + 1))
+        return {one for one in near if 0 <= one < self._shop.num_frames}
 
     def _choose_source(self, group: Group, frame: int) -> int:
         """The frame whose masks are moved to this one; in time any since the latest anchor, see ``Lineage.choose``."""
         previous = self._previous(frame)
         if not self._looks_back or previous not in {*group.lineage.lengths, *group.anchors}:
             return previous
-        before, after = ([one for one in group.anchors if (one > frame) is later] for later in (False, True))
-        around = (*before[-1:], *after[:1])
+        around = anchors_around(group.anchors, frame)
         return group.lineage.choose(frame, previous, around, self._crop, self._look)
 
     def _look(self, frame: int) -> torch.Tensor:
@@ -188,7 +187,7 @@ class Sweep:
     def _follow(self, group: Group, seen: Frame, moved: Moved | None) -> steps.Decoded:
         """Find the objects by the network's memory and the refiner, or by the refiner alone."""
         network = self._shop.network
-        if moved is not None and self._shop.network.follows_alone:
+        if moved is not None and network.follows_alone:
             answers = self._draw_alone(group, seen, moved)
             logits = self._unless_strange(group, seen, torch.stack(answers).mean(0), moved)
             decoded = steps.draw(network.model, logits)
@@ -246,7 +245,7 @@ class Sweep:
         return torch.stack([parts[row] for row in range(bank.num_objects)])
 
     def _move_source(self, group: Group, seen: Frame) -> Moved | None:
-        """Motion-compensated mask of an earlier frame, if the model has been trained to use it."""
+        """Motion-compensated masks of the frame that this one follows from, if the model has learned to use them."""
         if self._shop.network.prior is None:
             return None
         source = self._choose_source(group, seen.index)
