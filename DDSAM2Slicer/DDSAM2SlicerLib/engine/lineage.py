@@ -116,7 +116,7 @@ def _pack(logits: torch.Tensor) -> torch.Tensor:
 
 
 def differences(one: Sketch, others: Sequence[Sketch]) -> list[float]:
-    """Mean squared difference (greys in 0..1) of a sketch to others, where both show the frame; inf if that is little."""
+    """Mean squared difference, greys in 0..1, of a sketch to others where both show the frame; inf if little."""
     found, wanted = torch.full((len(others),), torch.inf), F.adaptive_avg_pool2d(one.grey, SKETCH_SIZE)
     for crop in {other.crop for other in others}:
         rows = [row for row, other in enumerate(others) if other.crop == crop]
